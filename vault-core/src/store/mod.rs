@@ -1,0 +1,228 @@
+//! The storage seam: four traits that a backend implements, and the records they carry.
+//!
+//! A backend stores opaque sealed bytes and the few clear columns that its queries need. It holds no key and sees no
+//! secret. What holds for all four traits:
+//!
+//! # Contract
+//! - Identifiers are literal: nothing is quoted, folded, trimmed or pattern-matched.
+//! - Expected outcomes (absent, conflict, held) are values; `Err` is a fault of the store.
+//! - A write that returned is durable to the degree that the backend's documentation states.
+//! - [`Version`]s are drawn by the writer, at random. A backend stores and compares them, and makes none up.
+//!
+//! # Atomicity
+//! Each method is one atomic step and one round trip: one statement, one command, one script.
+//!
+//! # Time
+//! Leases run on the store's own clock. Every other time is an argument, and is stored as given.
+//!
+//! # Errors
+//! [`StoreError`]; see its kinds. A store that is down is an error, never "absent".
+//!
+//! # Cancel safety
+//! Dropping a future at any await leaves either the whole effect or none, and no pooled connection in a bad state.
+
+mod error;
+mod forward;
+mod record;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+pub use self::error::{StoreError, StoreErrorKind};
+pub use self::record::{
+    Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectorRecord, Cursor, FlowInsert,
+    FlowRecord, KeyRecord, KeyScope, Lease, LeaseAcquire, ListedConnection, NamedPut, Page, Paged, Put,
+    RevocationRecord, Version,
+};
+use crate::clock::Timestamp;
+use crate::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
+
+/// Registered connectors. Durable, compare-and-swap, one name per tenant.
+#[async_trait]
+pub trait ConnectorStore: fmt::Debug + Send + Sync + 'static {
+    /// The connector, if this tenant has it.
+    async fn get(&self, tenant: &TenantId, id: &ConnectorId) -> Result<Option<ConnectorRecord>, StoreError>;
+
+    /// The connector of that name, if this tenant has it. Names compare byte for byte.
+    async fn find(&self, tenant: &TenantId, name: &str) -> Result<Option<ConnectorRecord>, StoreError>;
+
+    /// Writes if `condition` holds and no other connector of the tenant has the name.
+    async fn put(&self, record: &ConnectorRecord, condition: Condition) -> Result<NamedPut, StoreError>;
+
+    /// Removes it if it stands at `version`; answers whether it did.
+    async fn delete(&self, tenant: &TenantId, id: &ConnectorId, version: Version)
+    -> Result<bool, StoreError>;
+
+    /// The tenant's connectors, a page at a time, in an order that inserts and deletes do not disturb.
+    async fn list(&self, tenant: &TenantId, page: &Page) -> Result<Paged<ConnectorRecord>, StoreError>;
+}
+
+/// Connections, their refresh leases, and the revocations owed for those that are gone.
+///
+/// # Contract
+/// - `put` leaves the lease of the record as it is; the lease methods leave everything else, [`Version`] included.
+/// - `acquire_lease` never creates a record.
+/// - Fences of one record only rise, across releases, expiries and restarts. They start again only after a delete.
+/// - `owed` given to `put` or `delete` is stored in the same atomic step, and only when the write happens.
+///
+/// # Time
+/// `acquire_lease`, `renew_lease` and `due` judge leases by the store's clock.
+#[async_trait]
+pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
+    /// The token read: [`ConnectionRecord::credential`] alone. The one read that a replica may answer.
+    async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The whole record, from the primary: it reflects every write that was acknowledged before the call.
+    async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>, StoreError>;
+
+    /// Writes the record, and `owed` with it, if `condition` holds.
+    async fn put(
+        &self,
+        record: &ConnectionRecord,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+    ) -> Result<Put, StoreError>;
+
+    /// Removes the record and its lease, and stores `owed`, if the record stands at `version`.
+    /// [`Put::Written`] when it did, [`Put::Conflict`] with what is there otherwise.
+    async fn delete(
+        &self,
+        key: &ConnectionKey,
+        version: Version,
+        owed: Option<&RevocationRecord>,
+    ) -> Result<Put, StoreError>;
+
+    /// Matching connections without their credentials, a page at a time, in an order that inserts and deletes do not
+    /// disturb: whatever exists during the whole listing is listed exactly once.
+    async fn list(
+        &self,
+        filter: &ConnectionFilter,
+        page: &Page,
+    ) -> Result<Paged<ListedConnection>, StoreError>;
+
+    /// Keys of active connections of all tenants whose `due_at` is at or before `before` and whose lease is free,
+    /// longest due first, at most `limit`.
+    async fn due(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionKey>, StoreError>;
+
+    /// Takes the lease for `ttl` if it is free, has lapsed, or is `holder`'s already. The fence rises by one each time.
+    async fn acquire_lease(
+        &self,
+        key: &ConnectionKey,
+        holder: AttemptId,
+        ttl: Duration,
+    ) -> Result<LeaseAcquire, StoreError>;
+
+    /// Extends the lease to `ttl` from now if `holder` still has it under `fence` and it has not lapsed; answers
+    /// whether it did.
+    async fn renew_lease(
+        &self,
+        key: &ConnectionKey,
+        holder: AttemptId,
+        fence: u64,
+        ttl: Duration,
+    ) -> Result<bool, StoreError>;
+
+    /// Frees the lease if `holder` still has it under `fence`; otherwise does nothing.
+    async fn release_lease(
+        &self,
+        key: &ConnectionKey,
+        holder: AttemptId,
+        fence: u64,
+    ) -> Result<(), StoreError>;
+
+    /// Owed revocations of all tenants with `due_at` at or before `before`, longest due first, at most `limit`.
+    async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>, StoreError>;
+
+    /// Owed revocations of a tenant, or of one of its owners, a page at a time in a stable order.
+    async fn list_owed(
+        &self,
+        tenant: &TenantId,
+        owner: Option<&Owner>,
+        page: &Page,
+    ) -> Result<Paged<RevocationRecord>, StoreError>;
+
+    /// Rewrites an owed revocation if it stands at `version`; answers whether it did. Never creates one.
+    async fn update_owed(&self, record: &RevocationRecord, version: Version) -> Result<bool, StoreError>;
+
+    /// Removes an owed revocation; absent is fine.
+    async fn delete_owed(&self, key: &ConnectionKey, id: RevocationId) -> Result<(), StoreError>;
+}
+
+/// Pending authorizations: inserted once, taken at most once, short-lived.
+///
+/// The state that names a flow is 256 random bits and reaches the store only as a hash, so `take` needs no tenant.
+#[async_trait]
+pub trait FlowStore: fmt::Debug + Send + Sync + 'static {
+    /// Stores a flow if no other has its hash and fewer than `cap` unexpired flows (`expires_at` after `now`) of the
+    /// same tenant and owner are pending.
+    async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert, StoreError>;
+
+    /// Removes and returns the flow: of all callers, at most one ever gets it. Expired flows may be returned; the
+    /// caller checks.
+    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>, StoreError>;
+
+    /// Removes the pending flows of an owner, or only those to one connector; answers how many.
+    async fn cancel(
+        &self,
+        tenant: &TenantId,
+        owner: &Owner,
+        connector: Option<&ConnectorId>,
+    ) -> Result<u64, StoreError>;
+
+    /// Removes at most `limit` flows that expired at or before `now`; answers how many.
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// Wrapped data keys: one record per scope. Deleting a record makes everything sealed under it unreadable for good.
+#[async_trait]
+pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
+    /// The record of that scope.
+    async fn get(&self, scope: &KeyScope) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// Writes if `condition` holds.
+    async fn put(&self, record: &KeyRecord, condition: Condition) -> Result<Put, StoreError>;
+
+    /// Removes the record; answers whether there was one.
+    async fn delete(&self, scope: &KeyScope) -> Result<bool, StoreError>;
+
+    /// All records, a page at a time in a stable order.
+    async fn list(&self, page: &Page) -> Result<Paged<KeyRecord>, StoreError>;
+}
+
+/// The four stores a vault works on. They may be one backend or several.
+///
+/// ```
+/// # use vault_core::store::{FlowStore, Stores};
+/// # use std::sync::Arc;
+/// # fn mix(all_in_one: Stores, other: Arc<dyn FlowStore>) -> Stores {
+/// Stores { flows: other, ..all_in_one }
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[expect(clippy::exhaustive_structs, reason = "made for struct update syntax")]
+pub struct Stores {
+    /// Registered connectors.
+    pub connectors: Arc<dyn ConnectorStore>,
+    /// Connections, leases and owed revocations.
+    pub connections: Arc<dyn ConnectionStore>,
+    /// Pending authorizations.
+    pub flows: Arc<dyn FlowStore>,
+    /// Wrapped data keys.
+    pub keys: Arc<dyn KeyStore>,
+}
+
+impl Stores {
+    /// One backend for all four.
+    pub fn from_backend<B: ConnectorStore + ConnectionStore + FlowStore + KeyStore>(backend: B) -> Self {
+        let backend = Arc::new(backend);
+        Self {
+            connectors: Arc::<B>::clone(&backend),
+            connections: Arc::<B>::clone(&backend),
+            flows: Arc::<B>::clone(&backend),
+            keys: backend,
+        }
+    }
+}
