@@ -5,6 +5,8 @@ pub mod entropy;
 mod error;
 pub mod http;
 pub mod id;
+mod oauth;
+pub mod provider;
 pub mod secret;
 pub mod store;
 

@@ -1,0 +1,3 @@
+//! Providers as data.
+pub(crate) mod endpoints;
+pub(crate) mod spec;
