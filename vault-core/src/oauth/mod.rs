@@ -2,5 +2,10 @@
 //!
 //! The RFC work is the `oauth2` crate's; what providers do differently is applied around it.
 
+mod cached;
+pub(crate) mod discovery;
+mod document;
+pub(crate) mod id_token;
+pub(crate) mod jwks;
 mod types;
 pub(crate) use self::types::{Account, Failure, FailureClass, Grant, RevokeOutcome, TokenReply};
