@@ -265,3 +265,6 @@ pub(super) fn is_guid(text: &str) -> bool {
             _ => byte.is_ascii_hexdigit(),
         })
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,3 +161,6 @@ impl Expected<'_> {
         matches.then_some(()).ok_or("nonce")
     }
 }
+
+#[cfg(test)]
+mod tests;

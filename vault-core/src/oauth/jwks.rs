@@ -258,3 +258,6 @@ fn ed25519(x: &str) -> Option<DecodingKey> {
 fn is_bytes(text: &str, len: usize) -> bool {
     URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == len)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,5 +7,7 @@ pub(crate) mod discovery;
 mod document;
 pub(crate) mod id_token;
 pub(crate) mod jwks;
+#[cfg(test)]
+mod scripted;
 mod types;
 pub(crate) use self::types::{Account, Failure, FailureClass, Grant, RevokeOutcome, TokenReply};
