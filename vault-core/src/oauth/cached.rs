@@ -198,3 +198,60 @@ impl<K, T> fmt::Debug for Cached<K, T> {
         f.debug_struct("Cached").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted::ManualClock;
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn cached(capacity: usize) -> (Arc<ManualClock>, Cached<u32, u32>) {
+        let clock = ManualClock::new();
+        let cached = Cached::new(Arc::clone(&clock) as Arc<dyn Clock>, capacity);
+        (clock, cached)
+    }
+
+    async fn fail() -> Result<u32, Error> {
+        Err(Error::new(ErrorKind::ProviderUnavailable, "down"))
+    }
+
+    #[tokio::test]
+    async fn the_number_of_documents_is_bounded() {
+        let (_, cached) = cached(100);
+        for key in 0..10_000 {
+            let document = cached
+                .get(&key, || async move { Ok(key) })
+                .await
+                .expect("fetched");
+            assert_eq!(*document, key);
+        }
+        // The capacity is kept per shard, and rounded up there.
+        assert!(cached.entries.len() <= 200, "{}", cached.entries.len());
+    }
+
+    #[tokio::test]
+    async fn a_failed_fetch_is_repeated_after_half_a_minute() {
+        let (clock, cached) = cached(10);
+        cached.get(&1, || async { Ok(1) }).await.expect("fetched");
+        clock.advance(FRESH);
+        assert_eq!(*cached.get(&1, fail).await.expect("the last good one"), 1);
+        clock.advance(FAILURE - Duration::from_millis(1));
+        assert_eq!(
+            *cached
+                .get(&1, || async { Ok(2) })
+                .await
+                .expect("the last good one"),
+            1
+        );
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(*cached.get(&1, || async { Ok(2) }).await.expect("fetched"), 2);
+    }
+
+    #[tokio::test]
+    async fn a_failed_refetch_is_an_error_and_leaves_the_document() {
+        let (_, cached) = cached(10);
+        let seen = cached.get(&1, || async { Ok(1) }).await.expect("fetched");
+        cached.refetch(&1, &seen, fail).await.expect_err("down");
+        assert_eq!(*cached.get(&1, fail).await.expect("still fresh"), 1);
+    }
+}
