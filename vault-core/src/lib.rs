@@ -5,6 +5,7 @@ pub mod entropy;
 mod error;
 pub mod http;
 pub mod id;
+pub mod seal;
 pub mod secret;
 pub mod store;
 
