@@ -1,0 +1,157 @@
+use std::sync::Arc;
+
+use super::context::{AssociatedData, Context};
+use super::data_keys::DataKeys;
+use super::envelope::{self, Envelope, MAX_PLAINTEXT_BYTES, OpenError};
+use super::ring::KeyRing;
+use crate::entropy::Entropy;
+use crate::error::{Error, ErrorKind};
+use crate::id::Owner;
+use crate::secret::SecretBytes;
+use crate::store::{KeyScope, KeyStore};
+
+/// How many share a data key, which is how many one deletion of a key erases.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DataKeyScope {
+    /// All records of a tenant.
+    #[default]
+    Tenant,
+    /// The records of one user. What is shared or nobody's is under the tenant's key.
+    User,
+}
+
+/// Seals and opens what the stores hold. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sealer {
+    keys: Arc<DataKeys>,
+    entropy: Arc<dyn Entropy>,
+    scope: DataKeyScope,
+}
+
+impl Sealer {
+    /// Checks the keys against the store's canary, a data key of the vault's own that each primary key has wrapped. An
+    /// empty store gets its canary now; a newly promoted primary key is added to it.
+    ///
+    /// # Errors
+    /// Nothing was written and nothing may be: [`ErrorKind::InvalidConfig`] when a key is not the one that its id stood
+    /// for, or the ring's ids are at fault; [`ErrorKind::KeyUnavailable`] when the canary needs a key that the ring lacks;
+    /// [`ErrorKind::CorruptRecord`] when it was damaged. Otherwise whatever the store, the random source or a key service
+    /// reports.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the canary whole or absent.
+    pub async fn start(
+        ring: KeyRing,
+        store: Arc<dyn KeyStore>,
+        entropy: Arc<dyn Entropy>,
+    ) -> Result<Self, Error> {
+        let keys = DataKeys::new(ring, store, Arc::clone(&entropy))?;
+        keys.check_canary().await?;
+        Ok(Self {
+            keys: Arc::new(keys),
+            entropy,
+            scope: DataKeyScope::default(),
+        })
+    }
+
+    /// Seals under data keys of that scope from now on. What was sealed under the other still opens.
+    #[must_use]
+    pub const fn with_data_key_scope(mut self, scope: DataKeyScope) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Seals `plaintext` for `context`, under a key used for nothing else. Makes the scope's data key if it has none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`] beyond [`MAX_PLAINTEXT_BYTES`] or with a subject that is too long,
+    /// [`ErrorKind::RandomUnavailable`], and, until the data key is in memory, what [`open`](Self::open) lists.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a new data key in the store, which the next call uses.
+    pub async fn seal(&self, context: &Context<'_>, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
+        let key = self.keys.active(&self.home(context)).await?;
+        let mut random = [0; 32];
+        self.entropy.fill(&mut random)?;
+        let mut associated = AssociatedData::of_context(context)?;
+        envelope::seal(&key.key, key.id, &mut associated, &random, plaintext).map_err(|envelope::TooLong| {
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("{context}: more than {MAX_PLAINTEXT_BYTES} bytes to seal"),
+            )
+        })
+    }
+
+    /// Opens what was sealed for the same `context`. With the data key in memory this neither waits nor allocates
+    /// anything but the plaintext.
+    ///
+    /// # Errors
+    /// - [`ErrorKind::CorruptRecord`]: truncated, tampered with, moved here from elsewhere, or in an unknown format. The
+    ///   message says which.
+    /// - [`ErrorKind::KeyUnavailable`]: the key ring lacks a key, which the message names, or a key service is away.
+    /// - [`ErrorKind::Shredded`]: the data key was destroyed.
+    /// - [`ErrorKind::InvalidConfig`]: a key service refuses.
+    /// - Whatever the store reports.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed but the keys in memory.
+    pub async fn open(&self, context: &Context<'_>, sealed: &[u8]) -> Result<SecretBytes, Error> {
+        let refuse = |error: OpenError| {
+            Error::new(
+                ErrorKind::CorruptRecord,
+                format!("{context} does not open: {error}"),
+            )
+        };
+        let envelope = Envelope::parse(sealed).map_err(refuse)?;
+        let key = match self.keys.cached(envelope.key_id) {
+            Some(key) => key,
+            None => {
+                let (home, other) = (self.home(context), self.other(context));
+                self.keys.find(envelope.key_id, &home, other.as_ref()).await?
+            }
+        };
+        if !covers(&key.scope, context) {
+            return Err(refuse(OpenError::Tampered));
+        }
+        let mut associated = AssociatedData::of_context(context)?;
+        envelope.open(&key.key, &mut associated).map_err(refuse)
+    }
+
+    /// Drops the opened data keys of `scope` from this process's memory, as when its record was deleted or changed.
+    /// Other processes keep theirs until they are told too.
+    pub fn forget(&self, scope: &KeyScope) {
+        self.keys.forget(scope);
+    }
+
+    /// Where values of `context` are sealed.
+    fn home(&self, context: &Context<'_>) -> KeyScope {
+        match (self.scope, context.owner) {
+            (DataKeyScope::User, Some(Owner::User(user))) => {
+                KeyScope::User(context.tenant.clone(), user.clone())
+            }
+            _ => KeyScope::Tenant(context.tenant.clone()),
+        }
+    }
+
+    /// Where they are sealed under the other policy.
+    fn other(&self, context: &Context<'_>) -> Option<KeyScope> {
+        match (self.scope, context.owner) {
+            (_, None | Some(Owner::Shared)) => None,
+            (DataKeyScope::Tenant, Some(Owner::User(user))) => {
+                Some(KeyScope::User(context.tenant.clone(), user.clone()))
+            }
+            (DataKeyScope::User, Some(Owner::User(_))) => Some(KeyScope::Tenant(context.tenant.clone())),
+        }
+    }
+}
+
+fn covers(scope: &KeyScope, context: &Context<'_>) -> bool {
+    match scope {
+        KeyScope::Tenant(tenant) => tenant == context.tenant,
+        KeyScope::User(tenant, user) => {
+            tenant == context.tenant && matches!(context.owner, Some(Owner::User(owner)) if owner == user)
+        }
+        KeyScope::Vault => false,
+    }
+}
