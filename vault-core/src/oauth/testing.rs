@@ -1,0 +1,1 @@
+//! A scripted network and a clock that stands still.
