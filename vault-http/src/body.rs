@@ -76,6 +76,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_request_body_is_handed_on_without_a_copy() {
+        let secret = SecretBytes::new(b"refresh_token=canary".to_vec());
+        let before = secret.expose_secret().as_ptr();
+        let body = outgoing(secret);
+        assert_eq!(body.as_bytes().map(<[u8]>::as_ptr), Some(before));
+    }
+
+    #[test]
     fn t09_the_buffer_takes_its_limit_and_not_one_byte_more() {
         let mut buffer = WipedBuffer::new(0, 10);
         for chunk in [&b"abc"[..], b"", b"defghi", b"j"] {
