@@ -48,14 +48,9 @@ impl Context {
         Ok(folder.canonicalize()?)
     }
 
-    /// A temporary folder of this run: logs and data. It stays unless [`clean`](Self::clean) is called.
+    /// A temporary folder of this run, for logs and data. It goes with this value.
     pub(crate) fn scratch(&self) -> &Path {
         &self.scratch
-    }
-
-    /// Nobody needs the logs.
-    pub(crate) fn clean(self) -> Result<()> {
-        Ok(fs::remove_dir_all(self.scratch)?)
     }
 
     /// A `cargo` command in the workspace: the cargo that runs us.
@@ -63,6 +58,14 @@ impl Context {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root);
         command
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.scratch) {
+            eprintln!("cannot remove {}: {error}", self.scratch.display());
+        }
     }
 }
 
