@@ -31,10 +31,8 @@ pub(crate) fn some(args: &[&str]) -> Result<ExitCode> {
 /// The example must work from nothing, and again with the data that it left.
 fn quickstart(session: &mut Session) -> Result<()> {
     // `--examples` is what makes cargo resolve features with dev-dependencies, as for the tests.
-    run(session
-        .context
-        .cargo()
-        .args(["build", "--locked", "--workspace", "--bins", "--examples"]))?;
+    let mut build = session.context.cargo();
+    run(build.args(["build", "--locked", "--workspace", "--bins", "--examples"]))?;
     let data = session.context.scratch().join("quickstart");
     fs::create_dir(&data)?;
     for _ in 0..2 {
