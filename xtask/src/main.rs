@@ -1,2 +1,57 @@
-//! Stub.
-fn main() {}
+//! Everything that a contributor or CI runs. `cargo xtask help` lists it.
+#![expect(clippy::print_stdout, reason = "a program for a terminal")]
+
+mod context;
+mod node;
+mod servers;
+mod test;
+
+use std::error::Error;
+use std::io::{self, Read};
+use std::process::ExitCode;
+
+use context::Context;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const HELP: &str = "\
+cargo xtask test               start the servers, run every test, the benches once and the quickstart; stop the servers
+cargo xtask test -- ARGS       start the servers and run `cargo test ARGS`, say `-p vault-http` or a test's name
+cargo xtask servers            start the servers, print the variables that tests read, stop at Ctrl-C or end of stdin
+cargo xtask help               this text
+
+The servers need Node.js and npm. As root on Debian they are installed when absent.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match args.as_slice() {
+        ["test"] => test::everything(),
+        ["test", "--", rest @ ..] | ["test", rest @ ..] => test::some(rest),
+        ["servers"] => serve(),
+        ["help" | "--help" | "-h"] => {
+            println!("{HELP}");
+            Ok(ExitCode::SUCCESS)
+        }
+        [] => Err("no command given; `cargo xtask help` lists them".into()),
+        [other, ..] => Err(format!("unknown command `{other}`; `cargo xtask help` lists them").into()),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("xtask: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn serve() -> Result<ExitCode> {
+    let context = Context::new()?;
+    let servers = servers::start(&context)?;
+    for (name, value) in servers.iter().flat_map(|server| &server.env) {
+        println!("export {name}={value}");
+    }
+    eprintln!(
+        "logs are in {}; Ctrl-C stops the servers",
+        context.scratch().display()
+    );
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,145 @@
+//! Node.js: the one on PATH, Debian's, or a newer one from the npm registry.
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+use crate::Result;
+use crate::context::{Context, run};
+
+/// The oldest one on which the provider of `tests/oidc-provider` runs. Keep in step with its `package.json`.
+const OLDEST: [u32; 3] = [20, 19, 0];
+/// Fetched when the one on PATH is older: Debian 12 has Node 18.
+const PINNED: &str = "22.23.3";
+
+/// Finds a Node.js that is new enough; gets one where this machine allows it.
+pub(crate) fn find(context: &Context) -> Result<OsString> {
+    if version("node").is_none() || version("npm").is_none() {
+        install()?;
+    }
+    match version("node") {
+        Some(found) if found >= OLDEST => Ok("node".into()),
+        _ => fetch(context),
+    }
+}
+
+/// Installs the packages of a lock file into `folder`, unless the ones there come from the same lock file.
+pub(crate) fn npm_ci(folder: &Path) -> Result<()> {
+    let wanted = fs::read(folder.join("package-lock.json"))?;
+    let installed = folder.join("node_modules/.installed-from");
+    if fs::read(&installed).is_ok_and(|lock| lock == wanted) {
+        return Ok(());
+    }
+    run(npm("ci").current_dir(folder))?;
+    Ok(fs::write(installed, wanted)?)
+}
+
+fn npm(command: &str) -> Command {
+    let mut npm = Command::new("npm");
+    npm.args([
+        command,
+        "--ignore-scripts",
+        "--no-audit",
+        "--no-fund",
+        "--no-update-notifier",
+        "--loglevel=error",
+    ]);
+    npm.stdin(Stdio::null()).stdout(Stdio::null());
+    npm
+}
+
+/// As root on Debian.
+fn install() -> Result<()> {
+    if env::consts::OS != "linux" || !is_root() || !has_apt() {
+        return Err(
+            "Node.js or npm is not on PATH; install Node.js 20.19 or newer, the tests' provider runs on it"
+                .into(),
+        );
+    }
+    eprintln!("Node.js or npm is not on PATH: installing Debian's");
+    // An unreachable third-party source fails the update, and need not matter.
+    let _ = run(apt_get().arg("update"));
+    // NodeSource's package has npm inside, and conflicts with Debian's.
+    run(apt_get().args(["install", "-y", "--no-install-recommends", "nodejs", "npm"]))
+        .or_else(|_| run(apt_get().args(["install", "-y", "--no-install-recommends", "nodejs"])))?;
+    match (version("node"), version("npm")) {
+        (Some(_), Some(_)) => Ok(()),
+        _ => Err("apt-get installed no usable Node.js with npm".into()),
+    }
+}
+
+fn apt_get() -> Command {
+    let mut apt_get = Command::new("apt-get");
+    apt_get
+        .arg("-qq")
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    apt_get
+}
+
+/// The registry has Node.js itself as a package for each platform.
+fn fetch(context: &Context) -> Result<OsString> {
+    let arch = match (env::consts::OS, env::consts::ARCH) {
+        ("linux", "x86_64") => "x64",
+        ("linux", "aarch64") => "arm64",
+        _ => return Err("the Node.js on PATH is too old; the tests' provider needs 20.19 or newer".into()),
+    };
+    let folder = context.cache("node")?;
+    let program = folder.join(format!("node_modules/node-linux-{arch}/bin/node"));
+    if version(&program) != parse(PINNED) {
+        eprintln!("the Node.js on PATH is older than 20.19: fetching {PINNED}");
+        run(npm("install")
+            .arg("--prefix")
+            .arg(&folder)
+            .arg(format!("node-linux-{arch}@{PINNED}")))?;
+    }
+    Ok(program.into())
+}
+
+fn is_root() -> bool {
+    Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+fn has_apt() -> bool {
+    Command::new("apt-get")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+fn version(program: impl AsRef<OsStr>) -> Option<[u32; 3]> {
+    let output = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    parse(str::from_utf8(&output.stdout).ok()?)
+}
+
+/// `v20.20.2` is `[20, 20, 2]`.
+fn parse(version: &str) -> Option<[u32; 3]> {
+    let mut numbers = version
+        .trim()
+        .trim_start_matches('v')
+        .split('.')
+        .map_while(|number| number.parse().ok());
+    Some([numbers.next()?, numbers.next()?, numbers.next()?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_by_number() {
+        assert_eq!(parse("v20.20.2\n"), Some([20, 20, 2]));
+        assert!(parse("v18.20.4") < Some(OLDEST));
+        assert!(parse("v20.9.0") < Some(OLDEST));
+        assert!(parse("v100.0.0") > Some(OLDEST));
+        assert_eq!(parse("not a version"), None);
+    }
+}
