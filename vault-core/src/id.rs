@@ -93,6 +93,8 @@ macro_rules! opaque_id {
             }
         }
 
+        // So that handles take an id or the text of one.
+        #[expect(clippy::infallible_try_from, reason = "handles take `TryInto`, and a reference to an id is one")]
         impl TryFrom<&$name> for $name {
             type Error = std::convert::Infallible;
             fn try_from(id: &$name) -> Result<Self, Self::Error> {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::pin::Pin;
 use std::time::Duration;
 
 use oauth2::basic::{BasicClient, BasicRequestTokenError, BasicTokenResponse};
@@ -35,7 +36,7 @@ pub(crate) struct Client<'a> {
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) client_id: &'a str,
     /// The current one, then the next one while it is being changed. Empty for public clients.
-    pub(crate) secrets: &'a [&'a ClientSecret],
+    pub(crate) secrets: &'a [ClientSecret],
     pub(crate) auth: ClientAuthKind,
     pub(crate) http: &'a dyn HttpClient,
     pub(crate) clock: &'a dyn Clock,
@@ -86,6 +87,9 @@ struct Ask<'a> {
     /// The provider's own.
     own: Vec<(String, String)>,
 }
+
+/// What the crate's requests are sent with. Boxed, so that it is `Send` for every lifetime.
+pub(super) type Sending<'a> = Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse, Refused>> + Send + 'a>>;
 
 impl Client<'_> {
     /// Trades the code for tokens. The first grant is the one asked for.
@@ -206,15 +210,17 @@ impl Client<'_> {
     ) -> Result<Vec<Grant>, Refused> {
         let body = Mutex::new(None);
         let (wire, body_slot) = (&wire, &body);
-        let adapter = move |request| async move {
-            let response = self.send(ask, request, wire).await?;
-            let head = self.head(ask.phase, &response);
-            let whole = reply::read(self.spec, head, &response)?;
-            let sets = reply::token_sets(&self.spec.response, ask.phase, &whole.0)?;
-            let standard = reply::standard(&self.spec.response, sets[0].1)?;
-            let standard = http::Response::new(standard.0.to_string().into_bytes());
-            *body_slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(whole);
-            Ok::<_, Refused>(standard)
+        let adapter = move |request| -> Sending<'_> {
+            Box::pin(async move {
+                let response = self.send(ask, request, wire).await?;
+                let head = self.head(ask.phase, &response);
+                let whole = reply::read(self.spec, head, &response)?;
+                let sets = reply::token_sets(&self.spec.response, ask.phase, &whole.0)?;
+                let standard = reply::standard(&self.spec.response, sets[0].1)?;
+                let standard = http::Response::new(standard.0.to_string().into_bytes());
+                *body_slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(whole);
+                Ok(standard)
+            })
         };
         let client = self
             .basic(secret)
@@ -334,7 +340,7 @@ impl Client<'_> {
         &self,
     ) -> Result<impl ExactSizeIterator<Item = &ClientSecret> + Send, Error> {
         use ClientAuthKind as K;
-        let secrets: &[&ClientSecret] = match self.auth {
+        let secrets: &[ClientSecret] = match self.auth {
             K::Basic | K::BasicRaw | K::Post | K::Json | K::Query => self.secrets,
             K::None => &[],
             K::PrivateKeyJwt | K::Mtls | K::MintedJwtSecret | K::PlatformKey | K::HeaderTmpl => {
@@ -344,7 +350,7 @@ impl Client<'_> {
                 )));
             }
         };
-        Ok(secrets.iter().take(2).copied())
+        Ok(secrets.iter().take(2))
     }
 }
 

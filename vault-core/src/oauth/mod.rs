@@ -33,7 +33,7 @@ mod wire;
 pub(crate) use self::account::account_from_claims;
 pub(crate) use self::authorize::{AuthorizeRequest, asked_scopes, new_verifier};
 pub(crate) use self::client::{Client, ExchangeRequest, RefreshRequest};
-pub(crate) use self::discovery::Discovery;
+pub(crate) use self::discovery::{Discovery, Metadata};
 pub(crate) use self::id_token::{Expected, validate as validate_id_token};
 pub(crate) use self::jwks::Jwks;
 pub(crate) use self::revoke::RevokeTokens;

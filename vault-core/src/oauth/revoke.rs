@@ -7,7 +7,7 @@ use oauth2::{AccessToken, RefreshToken, RequestTokenError, RevocationUrl, Standa
 use url::Url;
 
 use super::classify::{Refused, malformed};
-use super::client::Client;
+use super::client::{Client, Sending};
 use super::json;
 use super::rewrite::{JSON, Rewrite, misconfigured, raw_basic};
 use super::types::{Failure, FailureClass, ReplyBody, RevokeOutcome};
@@ -139,10 +139,12 @@ impl Client<'_> {
             params: &[],
         };
         let rewrite = &rewrite;
-        let adapter = move |request| async move {
-            let request = rewrite.apply(request).map_err(Failure::from)?;
-            let outcome = self.verdict(&wire.send(request).await?)?;
-            Ok::<_, Refused>(standard(outcome))
+        let adapter = move |request| -> Sending<'_> {
+            Box::pin(async move {
+                let request = rewrite.apply(request).map_err(Failure::from)?;
+                let outcome = self.verdict(&wire.send(request).await?)?;
+                Ok(standard(outcome))
+            })
         };
         // The crate insists on https; which schemes are good enough is for the `HttpClient` to say.
         let mut secure = url.clone();

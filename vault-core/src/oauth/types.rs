@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::account::account_from_claims;
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
+use crate::provider::spec::{IdentitySource, Spec};
 use crate::secret::SecretString;
 
 /// A token set as received. Expiries are absolute, counted from the local time of receipt.
@@ -30,6 +32,28 @@ pub(crate) struct TokenReply {
 
 /// A reply's JSON. It holds tokens: wiped on drop, not shown.
 pub(crate) struct ReplyBody(pub(crate) serde_json::Value);
+
+impl TokenReply {
+    /// Whom the reply says it is about, where it says so. An `id_token` in it is not verified: what it says can only
+    /// speak against the reply, which came from the token endpoint over TLS.
+    pub(crate) fn account_id(&self, spec: &Spec) -> Option<String> {
+        match spec.identity.source {
+            IdentitySource::TokenResponse => account_from_claims(spec, &self.body.0).map(|account| account.id),
+            IdentitySource::IdToken => account_from_claims(spec, &self.claims()?).map(|account| account.id),
+            IdentitySource::Userinfo if spec.identity.id.first().is_some_and(|id| id == "/sub") => {
+                Some(self.claims()?.get("sub")?.as_str()?.to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn claims(&self) -> Option<serde_json::Value> {
+        use base64::Engine as _;
+        let payload = self.id_token.as_ref()?.expose_secret().split('.').nth(1)?;
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
+        serde_json::from_slice(&payload).ok()
+    }
+}
 
 /// One of the grants that a consent yielded; the first has no name of its own and goes into the flow's slot.
 #[derive(Debug)]

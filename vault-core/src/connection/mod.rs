@@ -1,0 +1,133 @@
+//! Stored connections: sealed on the way in, opened and checked on the way out.
+
+mod credential;
+mod packed;
+mod summary;
+
+pub(crate) use self::credential::{Access, Credential, Grant, TokenSet};
+pub(crate) use self::packed::Packed;
+pub(crate) use self::summary::Summary;
+use crate::core::Core;
+use crate::error::{Error, ErrorKind};
+use crate::id::{ConnectionKey, Incarnation};
+use crate::seal::{Context, Purpose};
+use crate::secret::SecretBytes;
+use crate::store::{ConnectionRecord, ConnectionStatus};
+
+/// What a token read found.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) status: ConnectionStatus,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) generation: u64,
+    pub(crate) tokens: TokenSet,
+}
+
+/// A whole record from the primary, with its tokens.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) record: ConnectionRecord,
+    pub(crate) tokens: TokenSet,
+}
+
+impl Core {
+    /// One store round trip; a replica may answer.
+    pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Read>, Error> {
+        let Some(bytes) = self.stores.connections.read(key).await? else { return Ok(None) };
+        let Packed { status, incarnation, generation, .. } = Packed::parse(&bytes)?;
+        let tokens = self.open_tokens(key, &bytes).await?;
+        Ok(Some(Read { status, incarnation, generation, tokens }))
+    }
+
+    /// From the primary.
+    pub(crate) async fn load(&self, key: &ConnectionKey) -> Result<Option<Loaded>, Error> {
+        match self.stores.connections.get(key).await? {
+            Some(record) => self.open_record(record).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) async fn open_record(&self, record: ConnectionRecord) -> Result<Loaded, Error> {
+        let key = &record.key;
+        let packed = Packed::parse(&record.credential)?;
+        let same = (packed.status, packed.incarnation, packed.generation)
+            == (record.status, record.incarnation, record.generation);
+        if !same {
+            return Err(Error::new(ErrorKind::CorruptRecord, format!("{key}: its columns contradict each other")));
+        }
+        let tokens = self.open_tokens(key, &record.credential).await?;
+        Ok(Loaded { record, tokens })
+    }
+
+    async fn open_tokens(&self, key: &ConnectionKey, bytes: &[u8]) -> Result<TokenSet, Error> {
+        let packed = Packed::parse(bytes)?;
+        let context = credential_context(key, packed.incarnation, packed.generation);
+        let plain = self.sealer.open(&context, packed.sealed).await?;
+        Ok(Credential::from_bytes(plain.expose_secret())?.into_tokens())
+    }
+
+    /// Seals `tokens` into `record.credential`, for the record's status, incarnation and generation.
+    pub(crate) async fn seal_tokens(&self, record: &mut ConnectionRecord, tokens: &TokenSet) -> Result<(), Error> {
+        let plain = Credential::encode(tokens)?;
+        let context = credential_context(&record.key, record.incarnation, record.generation);
+        let sealed = self.sealer.seal(&context, plain.expose_secret()).await?;
+        record.credential = Packed {
+            status: record.status,
+            incarnation: record.incarnation,
+            generation: record.generation,
+            sealed: &sealed,
+        }
+        .to_bytes();
+        Ok(())
+    }
+
+    pub(crate) async fn seal_summary(
+        &self,
+        key: &ConnectionKey,
+        incarnation: Incarnation,
+        summary: &Summary,
+    ) -> Result<Vec<u8>, Error> {
+        let context = summary_context(key, incarnation);
+        self.sealer.seal(&context, summary.to_bytes()?.expose_secret()).await
+    }
+
+    pub(crate) async fn open_summary(
+        &self,
+        key: &ConnectionKey,
+        incarnation: Incarnation,
+        sealed: &[u8],
+    ) -> Result<Summary, Error> {
+        let context = summary_context(key, incarnation);
+        Summary::from_bytes(self.sealer.open(&context, sealed).await?.expose_secret())
+    }
+}
+
+/// Marks a record; its tokens stay sealed as they are.
+pub(crate) fn set_status(record: &mut ConnectionRecord, status: ConnectionStatus) -> Result<(), Error> {
+    let packed = Packed { status, ..Packed::parse(&record.credential)? };
+    record.credential = packed.to_bytes();
+    record.status = status;
+    Ok(())
+}
+
+fn credential_context(key: &ConnectionKey, incarnation: Incarnation, generation: u64) -> Context<'_> {
+    Context {
+        incarnation: Some(incarnation),
+        generation: Some(generation),
+        ..Context::of_connection(Purpose::Credential, key)
+    }
+}
+
+fn summary_context(key: &ConnectionKey, incarnation: Incarnation) -> Context<'_> {
+    Context { incarnation: Some(incarnation), ..Context::of_connection(Purpose::Summary, key) }
+}
+
+fn encode<T: serde::Serialize>(value: &T) -> Result<SecretBytes, Error> {
+    postcard::to_allocvec(value)
+        .map(SecretBytes::new)
+        .map_err(|error| Error::new(ErrorKind::CorruptRecord, "a record cannot be encoded").with_source(error))
+}
+
+fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], what: &'static str) -> Result<T, Error> {
+    postcard::from_bytes(bytes).map_err(|error| Error::new(ErrorKind::CorruptRecord, what).with_source(error))
+}

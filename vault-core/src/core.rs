@@ -1,0 +1,97 @@
+//! What every operation works with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::task::TaskTracker;
+
+use crate::clock::{Clock, Timestamp};
+use crate::entropy::Entropy;
+use crate::error::{Error, ErrorKind};
+use crate::event::{Event, Observer};
+use crate::http::HttpClient;
+use crate::oauth::{Discovery, Jwks};
+use crate::refresh::Flights;
+use crate::seal::Sealer;
+use crate::store::Stores;
+
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) stores: Stores,
+    pub(crate) sealer: Sealer,
+    pub(crate) http: Arc<dyn HttpClient>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) settings: Settings,
+    pub(crate) discovery: Discovery,
+    pub(crate) jwks: Jwks,
+    pub(crate) flights: Flights,
+    /// Everything that must finish once begun, whoever stops waiting for it.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// The builder's options, with its defaults.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// The first is the default.
+    pub(crate) redirect_uris: Vec<String>,
+    /// Absolute return targets, compared exactly.
+    pub(crate) return_targets: Vec<String>,
+    pub(crate) flow_ttl: Duration,
+    pub(crate) flow_cap: u32,
+    pub(crate) http_timeout: Duration,
+    pub(crate) lease_ttl: Duration,
+    /// How long a caller waits for somebody's refresh.
+    pub(crate) wait: Duration,
+    pub(crate) min_ttl: Duration,
+    /// No second refresh of one connection within this time.
+    pub(crate) min_refresh_interval: Duration,
+    /// After so long an owed revocation is given up.
+    pub(crate) revocation_limit: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            redirect_uris: Vec::new(),
+            return_targets: Vec::new(),
+            flow_ttl: Duration::from_secs(10 * 60),
+            flow_cap: 20,
+            http_timeout: Duration::from_secs(20),
+            lease_ttl: Duration::from_secs(45),
+            wait: Duration::from_secs(30),
+            min_ttl: Duration::from_secs(30),
+            min_refresh_interval: Duration::from_secs(30),
+            revocation_limit: Duration::from_secs(7 * 24 * 60 * 60),
+        }
+    }
+}
+
+impl Core {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now().into()
+    }
+
+    pub(crate) fn report(&self, event: &Event) {
+        self.observer.event(event);
+    }
+
+    /// Runs `work` to its end in a task of its own: a caller that stops waiting loses the answer, not the effect.
+    pub(crate) async fn detached<T, F>(&self, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        self.check_open()?;
+        let task = self.tasks.spawn(tracing::Instrument::in_current_span(work));
+        task.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ShuttingDown, "the operation's task was ended")))
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.tasks.is_closed() {
+            return Err(Error::new(ErrorKind::ShuttingDown, "the vault is shutting down"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! Lifecycle events, for the host's audit log and alarms. They carry ids and reasons, never secrets.
+
+use std::fmt;
+
+use crate::error::{ErrorKind, ReauthReason};
+use crate::id::{ConnectionKey, ConnectorId, Owner, TenantId};
+
+/// Receives events, in the task where they happen.
+///
+/// # Contract
+/// `event` returns quickly: hand the event to a channel rather than write it somewhere. A panic in it ends the operation
+/// that reported the event.
+pub trait Observer: fmt::Debug + Send + Sync + 'static {
+    /// Something happened.
+    fn event(&self, event: &Event);
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A user connected an account; the connection is stored.
+    Connected {
+        /// The connection.
+        key: ConnectionKey,
+    },
+    /// An authorization did not end in a connection.
+    ConnectFailed {
+        /// Whose tenant.
+        tenant: TenantId,
+        /// Whose.
+        owner: Owner,
+        /// To what.
+        connector: ConnectorId,
+        /// Why. [`ErrorKind::SessionMismatch`] and [`ErrorKind::IssuerMismatch`] suggest an attack.
+        kind: ErrorKind,
+    },
+    /// A connection is gone locally.
+    Disconnected {
+        /// The connection.
+        key: ConnectionKey,
+    },
+    /// Only the user can make the connection work again.
+    NeedsReauthorization {
+        /// The connection.
+        key: ConnectionKey,
+        /// Why.
+        reason: ReauthReason,
+    },
+    /// A refresh brought tokens for a connection that is gone or was connected anew; they were not stored.
+    OrphanedTokens {
+        /// The connection as it was.
+        key: ConnectionKey,
+    },
+    /// New tokens are in memory and could not be stored yet; the vault keeps trying.
+    PersistPending {
+        /// The connection.
+        key: ConnectionKey,
+        /// Its new generation.
+        generation: u64,
+    },
+    /// A refresh failed. The old tokens stay.
+    RefreshFailed {
+        /// The connection.
+        key: ConnectionKey,
+        /// Why.
+        kind: ErrorKind,
+    },
+    /// New tokens are stored.
+    Refreshed {
+        /// The connection.
+        key: ConnectionKey,
+        /// Its new generation.
+        generation: u64,
+    },
+    /// A revocation did not get through; maintenance tries again.
+    RevocationPending {
+        /// The connection as it was.
+        key: ConnectionKey,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The vault gives up on a revocation: the provider cannot revoke, or did not within the time allowed.
+    RevocationAbandoned {
+        /// The connection as it was.
+        key: ConnectionKey,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The provider confirmed that the tokens are dead.
+    Revoked {
+        /// The connection as it was.
+        key: ConnectionKey,
+    },
+}
+
+/// Ignores every event.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn event(&self, _: &Event) {}
+}

@@ -1,0 +1,218 @@
+use std::fmt;
+use std::future::IntoFuture;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::flight::Goal;
+use crate::clock::Timestamp;
+use crate::connection::{Read, TokenSet};
+use crate::core::Core;
+use crate::error::{Error, ErrorKind};
+use crate::id::{ConnectionKey, Slot};
+use crate::secret::SecretString;
+use crate::store::ConnectionStatus;
+use crate::token::AccessToken;
+
+/// A token read. Made by [`OwnerHandle::token`](crate::OwnerHandle::token); `.await` it.
+///
+/// # Errors
+/// What to do is in the kind: [`ErrorKind::NotConnected`], [`ErrorKind::NeedsReauthorization`] and
+/// [`ErrorKind::MissingScopes`] want the user; [`ErrorKind::RefreshInProgress`], [`ErrorKind::ProviderUnavailable`],
+/// [`ErrorKind::StoreUnavailable`] and [`ErrorKind::KeyUnavailable`] want another try later;
+/// [`ErrorKind::ProviderMisconfigured`], [`ErrorKind::ConnectorDisabled`] and [`ErrorKind::EndpointRefused`] want the
+/// operator.
+///
+/// # Cancel safety
+/// Cancel safe: a refresh that this read began goes on in its own task, and its tokens are stored.
+#[must_use = "nothing happens before it is awaited"]
+pub struct TokenRequest {
+    core: Arc<Core>,
+    key: Result<ConnectionKey, Error>,
+    scopes: Vec<String>,
+    min_ttl: Duration,
+    wait: Duration,
+    fresh: bool,
+}
+
+impl TokenRequest {
+    pub(crate) fn new(core: Arc<Core>, key: Result<ConnectionKey, Error>) -> Self {
+        let (min_ttl, wait) = (core.settings.min_ttl, core.settings.wait);
+        Self { core, key, scopes: Vec::new(), min_ttl, wait, fresh: false }
+    }
+
+    /// Which of the owner's accounts; the default slot when never called.
+    pub fn slot(mut self, slot: Slot) -> Self {
+        if let Ok(key) = &mut self.key {
+            key.slot = slot;
+        }
+        self
+    }
+
+    /// Refuses with [`ErrorKind::MissingScopes`] unless all of these were granted.
+    pub fn require_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
+        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The token must live so much longer; 30 s by default. A token whose whole life is shorter is handed out when it is
+    /// new.
+    pub const fn min_ttl(mut self, min_ttl: Duration) -> Self {
+        self.min_ttl = min_ttl;
+        self
+    }
+
+    /// How long to wait for a refresh; 30 s by default.
+    pub const fn wait_at_most(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Refreshes first, however long the stored token still lives.
+    pub const fn fresh(mut self) -> Self {
+        self.fresh = true;
+        self
+    }
+
+    #[tracing::instrument(name = "vault.token", skip_all)]
+    async fn answer(self) -> Result<AccessToken, Error> {
+        let key = self.key?;
+        // Step 0.
+        let read = self.core.read(&key).await?.ok_or_else(|| not_connected(&key))?;
+        check_usable(&key, &read, &self.scopes)?;
+        let now = self.core.now();
+        if !self.fresh && lives_beyond(&read.tokens, now.saturating_add(self.min_ttl)) {
+            return hand_out(&key, &read);
+        }
+        // A token that was made a moment ago is as good as this provider's tokens get.
+        let young = now < read.tokens.refreshed_at.saturating_add(self.core.settings.min_refresh_interval);
+        if !self.fresh && young && lives_beyond(&read.tokens, now) {
+            return hand_out(&key, &read);
+        }
+        let fallback = (!self.fresh).then_some(&read);
+        refreshed(&self.core, &key, goal(&key, &read, false), self.wait, fallback, &self.scopes).await
+    }
+}
+
+impl IntoFuture for TokenRequest {
+    type Output = Result<AccessToken, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.answer())
+    }
+}
+
+impl fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest").field("key", &self.key).finish_non_exhaustive()
+    }
+}
+
+/// The provider refused `token`: whoever says so first has it refreshed, everybody gets the current one.
+pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Result<AccessToken, Error> {
+    let key = &token.key;
+    let read = core.read(key).await?.ok_or_else(|| not_connected(key))?;
+    check_usable(key, &read, &[])?;
+    if (read.incarnation, read.generation) != (token.incarnation, token.generation) {
+        return hand_out(key, &read);
+    }
+    refreshed(core, key, goal(key, &read, true), core.settings.wait, None, &[]).await
+}
+
+/// For maintenance: refreshes if the connection is still due.
+pub(crate) async fn refresh_due(core: &Arc<Core>, key: &ConnectionKey) -> Result<(), Error> {
+    match core.read(key).await? {
+        Some(read) if read.status == ConnectionStatus::Active => {
+            core.flights.join(core, goal(key, &read, false)).await.map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Steps 1 and 2 from the caller's side: wait until the deadline, and fall back on a token that still lives.
+async fn refreshed(
+    core: &Arc<Core>,
+    key: &ConnectionKey,
+    goal: Goal,
+    wait: Duration,
+    fallback: Option<&Read>,
+    scopes: &[String],
+) -> Result<AccessToken, Error> {
+    let landing = tokio::select! {
+        biased;
+        landing = core.flights.join(core, goal) => landing,
+        () = core.clock.sleep(wait) => {
+            Err(Error::new(ErrorKind::RefreshInProgress, format!("{key}: a refresh is under way")))
+        }
+    };
+    match (landing, fallback) {
+        (Ok(read), _) => {
+            check_usable(key, &read, scopes)?;
+            hand_out(key, &read)
+        }
+        (Err(error), Some(read)) if error.is_retryable() || is_operators(&error) => {
+            if lives_beyond(&read.tokens, core.now()) { hand_out(key, read) } else { Err(error) }
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Failures that say nothing against the grant: a token that still lives is served meanwhile.
+fn is_operators(error: &Error) -> bool {
+    use ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::ConnectorDisabled
+            | K::EndpointRefused
+            | K::IssuerMismatch
+            | K::ProviderMisconfigured
+            | K::ProviderReplyInvalid
+            | K::UnknownConnector
+    )
+}
+
+fn goal(key: &ConnectionKey, read: &Read, rejected: bool) -> Goal {
+    Goal { key: key.clone(), incarnation: read.incarnation, generation: read.generation, rejected }
+}
+
+fn check_usable(key: &ConnectionKey, read: &Read, scopes: &[String]) -> Result<(), Error> {
+    if let ConnectionStatus::NeedsReauthorization(reason) = read.status {
+        return Err(needs_reauthorization(key, reason));
+    }
+    let granted = read.tokens.default_access().map_or(&[][..], |access| &access.scopes);
+    let missing: Vec<String> = scopes.iter().filter(|scope| !granted.contains(scope)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{key} lacks {}", missing.join(" "));
+    Err(Error::new(ErrorKind::MissingScopes { missing }, message))
+}
+
+pub(super) fn needs_reauthorization(key: &ConnectionKey, reason: crate::error::ReauthReason) -> Error {
+    Error::new(ErrorKind::NeedsReauthorization { reason }, format!("{key} needs reauthorization: {reason}"))
+}
+
+pub(super) fn not_connected(key: &ConnectionKey) -> Error {
+    Error::new(ErrorKind::NotConnected, format!("no {key}"))
+}
+
+/// A token whose end is unknown is taken to live until the provider refuses it.
+pub(super) fn lives_beyond(tokens: &TokenSet, moment: Timestamp) -> bool {
+    tokens.default_access().is_some_and(|access| access.expires_at.is_none_or(|end| end > moment))
+}
+
+fn hand_out(key: &ConnectionKey, read: &Read) -> Result<AccessToken, Error> {
+    let access = read.tokens.default_access().ok_or_else(|| {
+        Error::new(ErrorKind::CorruptRecord, format!("{key} holds no access token"))
+    })?;
+    Ok(AccessToken {
+        key: key.clone(),
+        incarnation: read.incarnation,
+        generation: read.generation,
+        expires_at: access.expires_at,
+        secret: SecretString::new(access.token.as_str()),
+        scopes: access.scopes.clone(),
+        config: read.tokens.config.clone(),
+    })
+}

@@ -1,0 +1,153 @@
+use std::sync::Arc;
+
+use super::owner_of;
+use crate::connect::Connect;
+use crate::connector::Connectors;
+use crate::core::Core;
+use crate::disconnect::{self, Disconnected, OwedRevocation};
+use crate::error::Error;
+use crate::id::{ConnectionKey, ConnectorId, Owner, Slot, TenantId, UserId};
+use crate::listing::{self, ConnectionInfo, ConnectionPage};
+use crate::refresh::TokenRequest;
+use crate::store::{ConnectionFilter, Page};
+
+/// One tenant's part of a vault.
+#[derive(Debug, Clone)]
+pub struct TenantHandle {
+    core: Arc<Core>,
+    tenant: Result<TenantId, Error>,
+}
+
+impl TenantHandle {
+    pub(crate) const fn new(core: Arc<Core>, tenant: Result<TenantId, Error>) -> Self {
+        Self { core, tenant }
+    }
+
+    /// One app user's connections.
+    pub fn user<U>(&self, user: U) -> OwnerHandle
+    where
+        U: TryInto<UserId>,
+        Error: From<U::Error>,
+    {
+        self.owner(owner_of(user))
+    }
+
+    /// The connections that all users of the tenant share.
+    #[must_use]
+    pub fn shared(&self) -> OwnerHandle {
+        self.owner(Ok(Owner::Shared))
+    }
+
+    /// The tenant's connectors.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) when the tenant id is bad.
+    pub fn connectors(&self) -> Result<Connectors, Error> {
+        Ok(Connectors::new(Arc::clone(&self.core), self.tenant.clone()?))
+    }
+
+    /// A page of the tenant's connections, of all owners or through one connector.
+    ///
+    /// # Errors
+    /// When the store or a key is not available.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    pub async fn connections(
+        &self,
+        connector: Option<&ConnectorId>,
+        page: &Page,
+    ) -> Result<ConnectionPage, Error> {
+        let filter =
+            ConnectionFilter { tenant: self.tenant.clone()?, owner: None, connector: connector.cloned() };
+        listing::page(&self.core, &filter, page).await
+    }
+
+    fn owner(&self, owner: Result<Owner, Error>) -> OwnerHandle {
+        let scope = self.tenant.clone().and_then(|tenant| owner.map(|owner| (tenant, owner)));
+        OwnerHandle { core: Arc::clone(&self.core), scope }
+    }
+}
+
+/// One owner's connections: an app user's, or those that all users share.
+#[derive(Debug, Clone)]
+pub struct OwnerHandle {
+    core: Arc<Core>,
+    /// A bad id surfaces at the first operation.
+    scope: Result<(TenantId, Owner), Error>,
+}
+
+impl OwnerHandle {
+    /// Starts to connect an account through a connector.
+    pub fn connect(&self, connector: &ConnectorId) -> Connect {
+        Connect::new(Arc::clone(&self.core), self.key(connector, Slot::default()))
+    }
+
+    /// The access token of a connection, fresh; `.await` the answer.
+    pub fn token(&self, connector: &ConnectorId) -> TokenRequest {
+        TokenRequest::new(Arc::clone(&self.core), self.key(connector, Slot::default()))
+    }
+
+    /// All connections of this owner. No token material is loaded.
+    ///
+    /// # Errors
+    /// When the store or a key is not available.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    pub async fn connections(&self) -> Result<Vec<ConnectionInfo>, Error> {
+        let (tenant, owner) = self.scope.clone()?;
+        listing::of_owner(&self.core, &tenant, &owner).await
+    }
+
+    /// Disconnects: removes the connection and its tokens at once, cancels authorizations under way, and revokes the
+    /// grant at the provider, now or as soon as the provider answers. Doing it twice is fine.
+    ///
+    /// # Errors
+    /// When the store is not available, or the tokens cannot be opened for a reason that may pass. The connection is
+    /// untouched then.
+    ///
+    /// # Cancel safety
+    /// Once begun it finishes in a task of its own; a dropped future loses only the answer.
+    #[tracing::instrument(name = "vault.disconnect", skip_all)]
+    pub async fn disconnect(&self, connector: &ConnectorId) -> Result<Disconnected, Error> {
+        self.disconnect_slot(connector, Slot::default()).await
+    }
+
+    /// The same for one of several accounts.
+    ///
+    /// # Errors
+    /// As [`disconnect`](Self::disconnect).
+    ///
+    /// # Cancel safety
+    /// As [`disconnect`](Self::disconnect).
+    pub async fn disconnect_slot(&self, connector: &ConnectorId, slot: Slot) -> Result<Disconnected, Error> {
+        disconnect::disconnect(&self.core, self.key(connector, slot)?).await
+    }
+
+    /// Revocations of this owner's that the provider has not confirmed yet.
+    ///
+    /// # Errors
+    /// When the store is not available.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    pub async fn owed_revocations(&self) -> Result<Vec<OwedRevocation>, Error> {
+        let (tenant, owner) = self.scope.clone()?;
+        let mut all = Vec::new();
+        let mut page = Page::first(200);
+        loop {
+            let listed = self.core.stores.connections.list_owed(&tenant, Some(&owner), &page).await?;
+            all.extend(listed.items.into_iter().map(OwedRevocation::from));
+            page.after = listed.next;
+            if page.after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    fn key(&self, connector: &ConnectorId, slot: Slot) -> Result<ConnectionKey, Error> {
+        let (tenant, owner) = self.scope.clone()?;
+        Ok(ConnectionKey { tenant, owner, connector: connector.clone(), slot })
+    }
+}
