@@ -11,3 +11,4 @@ pub mod secret;
 pub mod store;
 
 pub use self::error::{Error, ErrorKind, ReauthReason};
+pub use self::provider::{Catalog, Provider};

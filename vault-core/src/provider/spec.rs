@@ -264,6 +264,7 @@ table!(
         params: Map<Param>,
         /// Standard parameter name to the provider's own; to the empty string to leave it out.
         rename: Map<String>,
+        /// On refresh. The exchange sends it, unless `authorize.redirect_uri` is `omitted`.
         send_redirect_uri: bool,
         send_scope: SendScope,
         headers: Map<String>,
@@ -300,7 +301,7 @@ pub(crate) enum Param {
 table!(
     /// How to read a token reply. Places in it are JSON pointers; of several, the first that is there counts.
     Response {
-        /// Where the token set stands, when not at the top.
+        /// Where the token set stands, when not at the top. A refresh reply without that place is read at the top.
         root: Option<String>,
         /// One consent, several grants: slot name to root. The first is the connection that was asked for.
         roots_by_kind: Map<String>,
