@@ -80,6 +80,11 @@ fn check_urls(spec: &Spec) -> Checked {
             ensure(endpoints.token.is_some(), "`endpoints.token` is missing")?;
         }
     }
+    let query = endpoints
+        .issuer
+        .as_ref()
+        .is_some_and(|issuer| issuer.contains('?'));
+    ensure(!query, "`endpoints.issuer` has a query")?;
     spec.vars
         .iter()
         .try_for_each(|(name, var)| vars::check_declaration(name, var))?;
@@ -135,9 +140,6 @@ fn templates(spec: &Spec) -> impl Iterator<Item = (&'static str, &str)> {
 
 fn check_authorize(spec: &Spec) -> Checked {
     let authorize = &spec.authorize;
-    if let Some(issuer) = &spec.endpoints.issuer {
-        ensure(!issuer.contains('?'), "`endpoints.issuer` has a query")?;
-    }
     if let Some(name) = authorize.params.keys().find(|name| is_reserved(spec, name)) {
         let name = name.escape_debug();
         return Err(invalid(format!(

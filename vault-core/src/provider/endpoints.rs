@@ -14,7 +14,7 @@ pub(crate) type Vars = BTreeMap<String, String>;
 /// The endpoints of one provider for one connector or connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoints {
-    /// Who must have issued callbacks and id_tokens. Compared byte for byte.
+    /// Who must have issued callbacks and `id_token`s. Compared byte for byte.
     pub(crate) issuer: Option<String>,
     pub(crate) authorize: Url,
     pub(crate) token: Url,

@@ -113,7 +113,7 @@ keyword!(VarPolicy {
 table!(
     /// URL templates. With `discovery`, those left empty come from the metadata document.
     Endpoints {
-        /// Expected `iss` and issuer of id_tokens; also where discovery starts.
+        /// Expected `iss` and issuer of `id_token`s; also where discovery starts.
         issuer: Option<String>,
         authorize: Option<String>,
         token: Option<String>,
@@ -126,7 +126,7 @@ table!(
     }
 );
 table!(Discovery {
-    /// The metadata document; by default derived from the issuer, RFC 8414 first, then OpenID Connect.
+    /// The metadata document; by default derived from the issuer, RFC 8414 first, then OIDC.
     url: Option<String>,
     /// The issuer that the document states where it is not the configured one, such as Entra's `{tenantid}`.
     issuer_template: Option<String>,
@@ -191,7 +191,7 @@ keyword!(ResponseMode {
     FormPost
 });
 keyword!(NonceMode {
-    /// Sent with the `openid` scope and required in the id_token.
+    /// Sent with the `openid` scope and required in the `id_token`.
     #[default]
     Required,
     /// Sent, but the provider does not return it.

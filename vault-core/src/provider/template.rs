@@ -6,7 +6,7 @@
 use url::Url;
 
 use super::endpoints::Vars;
-use super::spec::{Spec, Var, VarPosition};
+use super::spec::{Spec, VarPosition};
 use super::url_rules::{endpoint_url, host_of, split};
 use super::vars;
 use crate::error::{Error, ErrorKind};
@@ -283,6 +283,23 @@ mod tests {
             fill("https://{label}.as.example/token/label", "label", "token").as_deref(),
             Ok("https://token.as.example/token/label")
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn d01_no_value_at_all_leaves_its_place(value in "[ -~é\t\n]{0,12}") {
+            let spec = spec();
+            for (name, text) in [("label", "https://{label}.as.example/t"), ("realm", "https://as.example/{realm}/t")] {
+                let template = Template::parse("token", text).expect("template");
+                let vars = Vars::from([(name.to_owned(), value.clone())]);
+                if let Ok((_, url)) = template.fill(&spec, &vars) {
+                    let host = url.host_str().expect("a host");
+                    proptest::prop_assert!(host.strip_suffix("as.example").is_some());
+                    proptest::prop_assert!(url.path().ends_with("/t"));
+                    proptest::prop_assert_eq!(url.as_str(), text.replace(&format!("{{{name}}}"), &value));
+                }
+            }
+        }
     }
 
     #[test]
