@@ -113,7 +113,7 @@ keyword!(VarPolicy {
 table!(
     /// URL templates. With `discovery`, those left empty come from the metadata document.
     Endpoints {
-        /// Expected `iss` and issuer of id_tokens; also where discovery starts.
+        /// Expected `iss` and issuer of `id_token`s; also where discovery starts.
         issuer: Option<String>,
         authorize: Option<String>,
         token: Option<String>,
@@ -126,7 +126,7 @@ table!(
     }
 );
 table!(Discovery {
-    /// The metadata document; by default derived from the issuer, RFC 8414 first, then OpenID Connect.
+    /// The metadata document; by default derived from the issuer, RFC 8414 first, then OIDC.
     url: Option<String>,
     /// The issuer that the document states where it is not the configured one, such as Entra's `{tenantid}`.
     issuer_template: Option<String>,
@@ -191,7 +191,7 @@ keyword!(ResponseMode {
     FormPost
 });
 keyword!(NonceMode {
-    /// Sent with the `openid` scope and required in the id_token.
+    /// Sent with the `openid` scope and required in the `id_token`.
     #[default]
     Required,
     /// Sent, but the provider does not return it.
@@ -264,6 +264,7 @@ table!(
         params: Map<Param>,
         /// Standard parameter name to the provider's own; to the empty string to leave it out.
         rename: Map<String>,
+        /// On refresh. The exchange sends it, unless `authorize.redirect_uri` is `omitted`.
         send_redirect_uri: bool,
         send_scope: SendScope,
         headers: Map<String>,
@@ -300,7 +301,7 @@ pub(crate) enum Param {
 table!(
     /// How to read a token reply. Places in it are JSON pointers; of several, the first that is there counts.
     Response {
-        /// Where the token set stands, when not at the top.
+        /// Where the token set stands, when not at the top. A refresh reply without that place is read at the top.
         root: Option<String>,
         /// One consent, several grants: slot name to root. The first is the connection that was asked for.
         roots_by_kind: Map<String>,
