@@ -256,18 +256,30 @@ impl Registered {
         core: &Core,
         config: &BTreeMap<String, String>,
     ) -> Result<Endpoints, Error> {
-        let spec = self.provider.spec();
-        let mut vars = self.registration.vars.clone();
-        vars.insert(CLIENT_ID.to_owned(), self.registration.client_id.clone());
-        let known = config.iter().filter(|(name, _)| spec.vars.contains_key(*name));
-        vars.extend(known.map(|(name, value)| (name.clone(), value.clone())));
-        let mut partial = self.provider.configured(&vars)?;
-        if let (Some(discovery), Some(issuer)) = (&spec.endpoints.discovery, partial.issuer.clone()) {
-            let url = partial.metadata.as_ref().map(ToString::to_string);
-            let discovery = Discovery { url, ..discovery.clone() };
-            fill(&mut partial, &*core.discovery.metadata(&issuer, &discovery).await?);
+        let mut partial = self.provider.configured(&self.vars(config))?;
+        if let Some((issuer, discovery)) = self.discovery(&partial) {
+            let metadata = core.discovery.metadata(&issuer, &discovery).await?;
+            fill(&mut partial, &metadata);
         }
         partial.complete()
+    }
+
+    /// Where the provider describes itself, if it does.
+    fn discovery(&self, partial: &PartialEndpoints) -> Option<(String, Discovery)> {
+        let discovery = self.provider.spec().endpoints.discovery.clone()?;
+        let url = partial.metadata.as_ref().map(Url::to_string);
+        Some((partial.issuer.clone()?, Discovery { url, ..discovery }))
+    }
+
+    fn vars(&self, config: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let mut vars = self.registration.vars.clone();
+        for (name, value) in config {
+            if self.provider.spec().vars.contains_key(name) {
+                vars.insert(name.clone(), value.clone());
+            }
+        }
+        vars.insert(CLIENT_ID.to_owned(), self.registration.client_id.clone());
+        vars
     }
 
     pub(crate) fn client<'a>(&'a self, core: &'a Core, endpoints: &'a Endpoints) -> oauth::Client<'a> {

@@ -95,3 +95,10 @@ impl PartialEndpoints {
         })
     }
 }
+
+impl Endpoints {
+    /// Where refresh requests go.
+    pub(crate) fn refresh_or_token(&self) -> &Url {
+        self.refresh.as_ref().unwrap_or(&self.token)
+    }
+}
