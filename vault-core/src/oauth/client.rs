@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use oauth2::basic::{BasicClient, BasicRequestTokenError, BasicTokenResponse};
@@ -12,7 +12,7 @@ use url::Url;
 use super::authorize::asked_scopes;
 use super::classify::{Head, Refused, malformed};
 use super::grant::Context;
-use super::reply;
+use super::reply::{self, TokenSets};
 use super::rewrite::{Rewrite, misconfigured};
 use super::types::{Failure, FailureClass, Grant, ReplyBody, TokenReply};
 use super::wire::{Wire, retry_after};
@@ -204,34 +204,25 @@ impl Client<'_> {
         secret: Option<&ClientSecret>,
         wire: &Wire<'_>,
     ) -> Result<Vec<Grant>, Refused> {
-        let body = Mutex::new(None);
-        let (wire, body_slot) = (&wire, &body);
+        let body = OnceLock::new();
+        let body_slot = &body;
         let adapter = move |request| async move {
             let response = self.send(ask, request, wire).await?;
             let head = self.head(ask.phase, &response);
             let whole = reply::read(self.spec, head, &response)?;
-            let sets = reply::token_sets(&self.spec.response, ask.phase, &whole.0)?;
-            let standard = reply::standard(&self.spec.response, sets[0].1)?;
+            let sets = TokenSets::find(&self.spec.response, ask.phase, &whole.0)?;
+            let standard = reply::standard(&self.spec.response, sets.main)?;
             let standard = http::Response::new(standard.0.to_string().into_bytes());
-            *body_slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(whole);
+            let _ = body_slot.set(whole);
             Ok::<_, Refused>(standard)
         };
         let client = self
             .basic(secret)
             .set_token_uri(TokenUrl::from_url(ask.url.clone().into_owned()));
         let token = match ask.credential {
-            Credential::Client => {
-                let mut request = client.exchange_client_credentials();
-                for (name, value) in &ask.standard {
-                    request = request.add_extra_param(*name, value);
-                }
-                request.request_async(&adapter).await
-            }
+            Credential::Client => client.exchange_client_credentials().request_async(&adapter).await,
             Credential::Code(code, verifier) => {
                 let mut request = client.exchange_code(AuthorizationCode::new(owned(code)));
-                for (name, value) in &ask.standard {
-                    request = request.add_extra_param(*name, value);
-                }
                 if let Some(verifier) = verifier {
                     request = request.set_pkce_verifier(PkceCodeVerifier::new(owned(verifier)));
                 }
@@ -239,44 +230,41 @@ impl Client<'_> {
             }
             Credential::Refresh(token) => {
                 let token = RefreshToken::new(owned(token));
-                let mut request = client.exchange_refresh_token(&token);
-                for (name, value) in &ask.standard {
-                    request = request.add_extra_param(*name, value);
-                }
-                request.request_async(&adapter).await
+                client
+                    .exchange_refresh_token(&token)
+                    .request_async(&adapter)
+                    .await
             }
         };
         let token = token.map_err(refused)?;
-        let body = body.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let body = body.ok_or_else(|| malformed("body"))?;
+        let body = body.into_inner().ok_or_else(|| malformed("body"))?;
         Ok(self.grants(ask.phase, &token, &body)?)
     }
 
-    /// `token` is the first of the token sets in `body`.
+    /// `token` is the main token set of `body`.
     fn grants(
         &self,
         phase: Phase,
         token: &BasicTokenResponse,
         body: &ReplyBody,
     ) -> Result<Vec<Grant>, Failure> {
-        let now = Timestamp::from(self.clock.now());
         let context = Context {
             spec: self.spec,
             phase,
-            now,
+            now: Timestamp::from(self.clock.now()),
         };
-        let sets = reply::token_sets(&self.spec.response, phase, &body.0)?;
-        let mut grants = Vec::with_capacity(sets.len());
-        for (slot, set) in sets {
-            let reply = if slot.is_none() {
-                context.token_reply(token, set, &body.0)
-            } else {
-                let mut standard = reply::standard(&self.spec.response, set)?;
-                let token = serde_json::from_value(standard.0.take()).map_err(|_| malformed("body"))?;
-                context.token_reply(&token, set, &body.0)
-            };
-            let slot = slot.map(str::to_owned);
-            grants.push(Grant { slot, reply: reply? });
+        let sets = TokenSets::find(&self.spec.response, phase, &body.0)?;
+        let mut grants = vec![Grant {
+            slot: None,
+            reply: context.token_reply(token, sets.main, &body.0)?,
+        }];
+        for (slot, set) in sets.others {
+            let mut standard = reply::standard(&self.spec.response, set)?;
+            let token = serde_json::from_value(standard.0.take()).map_err(|_| malformed("body"))?;
+            grants.push(Grant {
+                slot: Some(slot.to_owned()),
+                reply: context.token_reply(&token, set, &body.0)?,
+            });
         }
         Ok(grants)
     }
@@ -293,7 +281,8 @@ impl Client<'_> {
             auth: self.auth,
             client_id: self.client_id,
             credential_names: &self.spec.client_auth.rename,
-            params: &ask.own,
+            standard: &ask.standard,
+            own: &ask.own,
         };
         wire.send(rewrite.apply(request)?).await
     }
@@ -345,16 +334,6 @@ impl Client<'_> {
             }
         };
         Ok(secrets.iter().take(2).copied())
-    }
-}
-
-/// What could not even be sent.
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self {
-            class: FailureClass::NotSent,
-            error,
-        }
     }
 }
 

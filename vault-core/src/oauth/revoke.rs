@@ -136,7 +136,8 @@ impl Client<'_> {
             auth,
             client_id: self.client_id,
             credential_names: &self.spec.client_auth.rename,
-            params: &[],
+            standard: &[],
+            own: &[],
         };
         let rewrite = &rewrite;
         let adapter = move |request| async move {
