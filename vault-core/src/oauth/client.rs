@@ -1,22 +1,20 @@
 //! Everything that one OAuth client says to its authorization server.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::time::Duration;
 
-use oauth2::basic::{BasicClient, BasicRequestTokenError, BasicTokenResponse};
-use oauth2::{AuthType, AuthorizationCode, ClientId, PkceCodeVerifier, RefreshToken, TokenUrl};
+use oauth2::basic::BasicClient;
+use oauth2::{AuthType, ClientId};
 use url::Url;
 
 use super::authorize::asked_scopes;
-use super::classify::{Head, Refused, malformed};
-use super::grant::Context;
-use super::reply::{self, TokenSets};
-use super::rewrite::{Rewrite, misconfigured};
-use super::types::{Failure, FailureClass, Grant, ReplyBody, TokenReply};
+use super::classify::Head;
+use super::reply;
+use super::rewrite::misconfigured;
+use super::token::{Ask, Credential};
+use super::types::{Failure, FailureClass, Grant, TokenReply};
 use super::wire::{Wire, retry_after};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, ReauthReason};
 use crate::http::{HttpClient, HttpResponse};
 use crate::provider::endpoints::Endpoints;
@@ -67,26 +65,6 @@ pub(crate) struct RefreshRequest<'a> {
     pub(crate) config: &'a BTreeMap<String, String>,
 }
 
-/// What is presented for a token.
-#[derive(Clone, Copy)]
-enum Credential<'a> {
-    Code(&'a SecretString, Option<&'a SecretString>),
-    Client,
-    Refresh(&'a SecretString),
-}
-
-/// One request to the token endpoint.
-struct Ask<'a> {
-    phase: Phase,
-    call: &'a Call,
-    url: Cow<'a, Url>,
-    credential: Credential<'a>,
-    /// Standard ones that the `oauth2` crate does not set itself.
-    standard: Vec<(&'static str, String)>,
-    /// The provider's own.
-    own: Vec<(String, String)>,
-}
-
 impl Client<'_> {
     /// Trades the code for tokens. The first grant is the one asked for.
     pub(crate) async fn exchange(&self, request: &ExchangeRequest<'_>) -> Result<Vec<Grant>, Failure> {
@@ -96,7 +74,7 @@ impl Client<'_> {
         let ask = Ask {
             phase: Phase::Exchange,
             call,
-            url: self.url(call, &self.endpoints.token)?,
+            url: &self.endpoints.token,
             credential: Credential::Code(request.code, request.verifier),
             standard: self.standard(call, redirect_uri, request.scopes),
             own: own_params(call, |source| match source.split_once('.') {
@@ -130,7 +108,7 @@ impl Client<'_> {
         let ask = Ask {
             phase: Phase::Refresh,
             call,
-            url: self.refresh_url()?,
+            url: self.refresh_url(),
             credential,
             standard: self.standard(
                 call,
@@ -146,20 +124,8 @@ impl Client<'_> {
     }
 
     /// Where refresh tokens go.
-    pub(crate) fn refresh_url(&self) -> Result<Cow<'_, Url>, Error> {
-        match &self.endpoints.refresh {
-            Some(own) => Ok(Cow::Borrowed(own)),
-            None => self.url(&self.spec.refresh, &self.endpoints.token),
-        }
-    }
-
-    fn url<'u>(&self, call: &Call, default: &'u Url) -> Result<Cow<'u, Url>, Error> {
-        let Some(own) = &call.url else {
-            return Ok(Cow::Borrowed(default));
-        };
-        let url = Url::parse(own).ok().filter(|_| !own.contains('{'));
-        url.map(Cow::Owned)
-            .ok_or_else(|| misconfigured(format!("{own} is no URL")))
+    pub(crate) fn refresh_url(&self) -> &Url {
+        self.endpoints.refresh.as_ref().unwrap_or(&self.endpoints.token)
     }
 
     fn standard(
@@ -182,109 +148,6 @@ impl Client<'_> {
         ];
         let given = standard.into_iter();
         given.filter_map(|(name, value)| Some((name, value?))).collect()
-    }
-
-    /// Asks with the current secret and, when the server refuses the credentials, with the next one.
-    async fn ask(&self, ask: &Ask<'_>) -> Result<Vec<Grant>, Failure> {
-        let wire = self.wire("token request");
-        let mut secrets = self.usable_secrets()?;
-        let mut secret = secrets.next();
-        loop {
-            match self.ask_with(ask, secret, &wire).await {
-                Err(refused) if refused.bad_credentials && secrets.len() > 0 => secret = secrets.next(),
-                Err(refused) => return Err(refused.failure),
-                Ok(grants) => return Ok(grants),
-            }
-        }
-    }
-
-    async fn ask_with(
-        &self,
-        ask: &Ask<'_>,
-        secret: Option<&ClientSecret>,
-        wire: &Wire<'_>,
-    ) -> Result<Vec<Grant>, Refused> {
-        let body = OnceLock::new();
-        let body_slot = &body;
-        let adapter = move |request| async move {
-            let response = self.send(ask, request, wire).await?;
-            let head = self.head(ask.phase, &response);
-            let whole = reply::read(self.spec, head, &response)?;
-            let sets = TokenSets::find(&self.spec.response, ask.phase, &whole.0)?;
-            let standard = reply::standard(&self.spec.response, sets.main)?;
-            let standard = http::Response::new(standard.0.to_string().into_bytes());
-            let _ = body_slot.set(whole);
-            Ok::<_, Refused>(standard)
-        };
-        let client = self
-            .basic(secret)
-            .set_token_uri(TokenUrl::from_url(ask.url.clone().into_owned()));
-        let token = match ask.credential {
-            Credential::Client => client.exchange_client_credentials().request_async(&adapter).await,
-            Credential::Code(code, verifier) => {
-                let mut request = client.exchange_code(AuthorizationCode::new(owned(code)));
-                if let Some(verifier) = verifier {
-                    request = request.set_pkce_verifier(PkceCodeVerifier::new(owned(verifier)));
-                }
-                request.request_async(&adapter).await
-            }
-            Credential::Refresh(token) => {
-                let token = RefreshToken::new(owned(token));
-                client
-                    .exchange_refresh_token(&token)
-                    .request_async(&adapter)
-                    .await
-            }
-        };
-        let token = token.map_err(refused)?;
-        let body = body.into_inner().ok_or_else(|| malformed("body"))?;
-        Ok(self.grants(ask.phase, &token, &body)?)
-    }
-
-    /// `token` is the main token set of `body`.
-    fn grants(
-        &self,
-        phase: Phase,
-        token: &BasicTokenResponse,
-        body: &ReplyBody,
-    ) -> Result<Vec<Grant>, Failure> {
-        let context = Context {
-            spec: self.spec,
-            phase,
-            now: Timestamp::from(self.clock.now()),
-        };
-        let sets = TokenSets::find(&self.spec.response, phase, &body.0)?;
-        let mut grants = vec![Grant {
-            slot: None,
-            reply: context.token_reply(token, sets.main, &body.0)?,
-        }];
-        for (slot, set) in sets.others {
-            let mut standard = reply::standard(&self.spec.response, set)?;
-            let token = serde_json::from_value(standard.0.take()).map_err(|_| malformed("body"))?;
-            grants.push(Grant {
-                slot: Some(slot.to_owned()),
-                reply: context.token_reply(&token, set, &body.0)?,
-            });
-        }
-        Ok(grants)
-    }
-
-    async fn send(
-        &self,
-        ask: &Ask<'_>,
-        request: oauth2::HttpRequest,
-        wire: &Wire<'_>,
-    ) -> Result<HttpResponse, Failure> {
-        let rewrite = Rewrite {
-            url: &ask.url,
-            call: ask.call,
-            auth: self.auth,
-            client_id: self.client_id,
-            credential_names: &self.spec.client_auth.rename,
-            standard: &ask.standard,
-            own: &ask.own,
-        };
-        wire.send(rewrite.apply(request)?).await
     }
 
     pub(super) fn wire(&self, what: &'static str) -> Wire<'_> {
@@ -337,14 +200,6 @@ impl Client<'_> {
     }
 }
 
-fn refused(error: BasicRequestTokenError<Refused>) -> Refused {
-    match error {
-        BasicRequestTokenError::Request(refused) => refused,
-        // The adapter hands over nothing but well-formed successes.
-        _ => malformed("body").into(),
-    }
-}
-
 fn own_params(call: &Call, source: impl Fn(&str) -> Option<String>) -> Result<Vec<(String, String)>, Error> {
     let params = call.params.iter().map(|(name, param)| {
         let value = match param {
@@ -361,8 +216,4 @@ fn nothing_to_refresh_with() -> Failure {
     let reason = ReauthReason::NoRefreshToken;
     let kind = ErrorKind::NeedsReauthorization { reason };
     Failure::new(FailureClass::NotSent, kind, reason.to_string())
-}
-
-fn owned(secret: &SecretString) -> String {
-    secret.expose_secret().to_owned()
 }

@@ -24,6 +24,7 @@ mod rewrite;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod token;
 mod types;
 mod wire;
 

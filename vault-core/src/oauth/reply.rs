@@ -16,9 +16,6 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// The body of a success, or why there is none.
 pub(super) fn read(spec: &Spec, head: Head, response: &HttpResponse) -> Result<ReplyBody, Refused> {
-    if let Some(failure) = head.settled() {
-        return Err(failure.into());
-    }
     let bytes = response.body().expose_secret();
     if !head.status.is_success() {
         // Error replies are often mislabelled.

@@ -13,7 +13,7 @@ use super::rewrite::{JSON, Rewrite, misconfigured, raw_basic};
 use super::types::{Failure, FailureClass, ReplyBody, RevokeOutcome};
 use super::wire::Wire;
 use crate::http::{HttpRequest, HttpResponse};
-use crate::provider::spec::{BodyFormat, Call, ClientAuthKind, Phase, RevokeShape, RevokeWhich};
+use crate::provider::spec::{Call, ClientAuthKind, Phase, RevokeShape, RevokeWhich};
 use crate::secret::{ClientSecret, SecretBytes, SecretString};
 
 const UNSUPPORTED: &str = "unsupported_token_type";
@@ -80,9 +80,7 @@ impl Client<'_> {
         wire: &Wire<'_>,
     ) -> Result<RevokeOutcome, Failure> {
         let secrets: Vec<&ClientSecret> = match self.spec.revoke.shape {
-            RevokeShape::Rfc7009 | RevokeShape::JsonCustom | RevokeShape::DeleteBasicJson => {
-                self.usable_secrets()?.collect()
-            }
+            RevokeShape::Rfc7009 | RevokeShape::DeleteBasicJson => self.usable_secrets()?.collect(),
             _ => Vec::new(),
         };
         let mut secrets = secrets.into_iter();
@@ -120,13 +118,9 @@ impl Client<'_> {
         secret: Option<&ClientSecret>,
         wire: &Wire<'_>,
     ) -> Result<RevokeOutcome, Refused> {
-        let shape = self.spec.revoke.shape;
         let mut call = Call::default();
         let mut auth = self.auth;
-        if shape == RevokeShape::JsonCustom {
-            call.body = BodyFormat::Json;
-        }
-        if shape == RevokeShape::Rfc7009Noauth {
+        if self.spec.revoke.shape == RevokeShape::Rfc7009Noauth {
             call.rename.insert("client_id".into(), String::new());
             auth = ClientAuthKind::None;
         }
@@ -204,7 +198,7 @@ impl Client<'_> {
         if spec.success.contains(&status) || (head.status.is_success() && !denied) {
             return Ok(RevokeOutcome::Revoked);
         }
-        if let Some(failure) = head.settled() {
+        if let Some(failure) = head.settled(self.spec, body.as_ref()) {
             return Err(failure.into());
         }
         if code == UNSUPPORTED {

@@ -132,16 +132,6 @@ async fn identities_that_come_with_the_tokens() {
         .expect("an answer");
     assert_eq!(account.expect("an account").id, "178");
 
-    let in_callback = Fixture::new("identity = { source = 'callback', id = ['/realm'] }");
-    let mut tokens = tokens;
-    tokens.config.insert("realm".into(), "9130".into());
-    let account = in_callback
-        .client(&[])
-        .account(&tokens, &[])
-        .await
-        .expect("an answer");
-    assert_eq!(account.expect("an account").id, "9130");
-
     let elsewhere = Fixture::new("identity = { source = 'id_token' }");
     assert_eq!(
         elsewhere

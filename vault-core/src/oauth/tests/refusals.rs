@@ -242,6 +242,43 @@ async fn t20_server_errors_never_blame_the_grant() {
 }
 
 #[tokio::test]
+async fn t20_a_rule_may_refine_an_outage_that_it_names() {
+    let spec = "
+        [[errors]]
+        ptr = '/wait'
+        class = 'denied'
+        [[errors]]
+        status = [500]
+        equals = 'invalid_client'
+        class = 'client_misconfigured'
+        [[errors]]
+        status = [503]
+        class = 'throttled'
+        retry_after = '/wait'
+        [[errors]]
+        status = [502]
+        class = 'invalid_grant'
+    ";
+    let failure = refresh(spec, 500, r#"{"error":"invalid_client"}"#).await;
+    assert_eq!(failure.class, FailureClass::ClientMisconfigured);
+    for (body, wait) in [
+        (r#"{"wait":30}"#, Some(30)),
+        (r#"{"wait":"30"}"#, Some(30)),
+        (r#"{"wait":1e9}"#, None),
+        (r#"{"wait":1000000000}"#, Some(3600)),
+        ("<html>", None),
+    ] {
+        let wait = wait.map(Duration::from_secs);
+        assert_eq!(
+            refresh(spec, 503, body).await.class,
+            FailureClass::Throttled(wait),
+            "{body}"
+        );
+    }
+    assert_eq!(refresh(spec, 502, "{}").await.class, FailureClass::Indeterminate);
+}
+
+#[tokio::test]
 async fn t21_redirects_are_refused() {
     for status in [301, 302, 303, 307, 308] {
         let fixture = Fixture::new("");
@@ -269,7 +306,7 @@ async fn t22_nothing_of_an_error_body_is_shown() {
         format!(r#"{{"error":"invalid_grant","error_description":"{echo}"}}"#),
         format!(r#"{{"error":{{"message":"{echo}"}}}}"#),
         format!(r#"{{"{echo}":1}}"#),
-        format!("{echo}"),
+        echo.to_owned(),
     ];
     for status in [200, 302, 400, 401, 403, 429, 500] {
         for body in &bodies {

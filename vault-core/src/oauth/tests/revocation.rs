@@ -195,13 +195,3 @@ async fn github_deletes_with_basic_and_json() {
     assert_eq!(seen.header("authorization"), Some("Basic aWQ6c2VjcmV0"));
     assert_eq!(seen.header("content-type"), Some("application/json"));
 }
-
-#[tokio::test]
-async fn notion_takes_the_token_as_json() {
-    let fixture = Fixture::replying(&shape("json_custom"), 200, "{}");
-    fixture.revoke().await.expect("revoked");
-    assert_eq!(
-        fixture.only().body,
-        r#"{"token":"canary-refresh","token_type_hint":"refresh_token"}"#
-    );
-}
