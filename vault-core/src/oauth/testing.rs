@@ -19,9 +19,11 @@ use crate::secret::{ClientSecret, SecretBytes, SecretString};
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_750_000_000_000);
 
-/// Answers in order; silent forever when it runs out.
+/// Answers in order.
 #[derive(Debug, Default)]
 pub(super) struct Script {
+    /// What comes after the last answer: silence, or a failed test.
+    silent: bool,
     replies: Mutex<VecDeque<Result<HttpResponse, HttpError>>>,
     seen: Mutex<Vec<Seen>>,
 }
@@ -60,7 +62,8 @@ impl HttpClient for Script {
         let reply = self.replies.lock().expect("not poisoned").pop_front();
         match reply {
             Some(reply) => reply,
-            None => std::future::pending().await,
+            None if self.silent => std::future::pending().await,
+            None => panic!("a request that the script has no reply for"),
         }
     }
 }
@@ -133,7 +136,9 @@ impl Fixture {
         fixture
     }
 
+    /// With a server that never answers and a clock on which every wait ends.
     pub(super) fn impatient(mut self) -> Self {
+        self.http.silent = true;
         self.clock.sleeps_end = true;
         self
     }

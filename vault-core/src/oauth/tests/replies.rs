@@ -330,6 +330,10 @@ async fn slack_refresh_replies_have_the_token_at_the_top() {
     let body = r#"{"ok":true,"access_token":"xoxe.new","refresh_token":"xoxe-2","token_type":"user"}"#;
     let reply = refreshed(SLACK, body).await.expect("tokens");
     assert_eq!(reply.access_token.expose_secret(), "xoxe.new");
+    // What else is in there is nobody's business.
+    let body = r#"{"ok":true,"access_token":7,"authed_user":{"access_token":"xoxe.new"}}"#;
+    let reply = refreshed(SLACK, body).await.expect("tokens");
+    assert_eq!(reply.access_token.expose_secret(), "xoxe.new");
 }
 
 #[tokio::test]
