@@ -52,7 +52,8 @@ impl<'a> RevokeTokens<'a> {
 }
 
 impl Client<'_> {
-    /// Revokes what the provider file says. A grant without any token that could be sent counts as revoked.
+    /// Revokes what the provider file says. A grant without tokens counts as revoked; one whose refresh token cannot be
+    /// sent, for want of the access token, as not revocable.
     pub(crate) async fn revoke(&self, tokens: RevokeTokens<'_>) -> Result<RevokeOutcome, Failure> {
         let shape = self.spec.revoke.shape;
         let Some(url) = self
@@ -70,7 +71,11 @@ impl Client<'_> {
             // That an access token cannot be revoked takes nothing from the revocation of its refresh token.
             outcome.get_or_insert(this);
         }
-        Ok(outcome.unwrap_or(RevokeOutcome::Revoked))
+        let unsent = match tokens.refresh {
+            Some(_) => RevokeOutcome::Unsupported,
+            None => RevokeOutcome::Revoked,
+        };
+        Ok(outcome.unwrap_or(unsent))
     }
 
     async fn revoke_one(

@@ -6,7 +6,7 @@ use crate::error::ErrorKind;
 use crate::http::{HttpError, HttpErrorKind};
 use crate::oauth::testing::{Fixture, assert_mute};
 use crate::oauth::{FailureClass, RevokeOutcome, RevokeTokens};
-use crate::secret::ClientSecret;
+use crate::secret::{ClientSecret, SecretString};
 
 fn shape(shape: &str) -> String {
     format!("[revoke]\nshape = '{shape}'")
@@ -180,6 +180,17 @@ async fn bearer_shapes_take_401_for_dead() {
     let fixture = Fixture::replying(&shape("delete_bearer"), 204, "");
     fixture.revoke().await.expect("revoked");
     assert_eq!(fixture.only().method, Method::DELETE);
+}
+
+#[tokio::test]
+async fn a_living_grant_is_not_called_revoked_for_want_of_an_access_token() {
+    let fixture = Fixture::new(&shape("post_bearer"));
+    let tokens = RevokeTokens {
+        access: None,
+        refresh: Some(&SecretString::new("canary-refresh")),
+    };
+    let outcome = fixture.client(&[]).revoke(tokens).await.expect("nothing sent");
+    assert_eq!(outcome, RevokeOutcome::Unsupported);
 }
 
 #[tokio::test]
