@@ -1,11 +1,8 @@
 //! Whose account it is.
 
-use std::collections::BTreeMap;
-
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue, Method};
 use serde_json::{Value, json};
-use url::Url;
 
 use super::client::Client;
 use super::json;
@@ -64,7 +61,6 @@ impl Client<'_> {
                     .map(Some)
                     .ok_or_else(|| invalid("malformed token response: account id"))
             }
-            IdentitySource::Callback => Ok(account_from_claims(self.spec, &object(&reply.config))),
             IdentitySource::TokenPrefix => {
                 let prefix = reply.access_token.expose_secret().split_once('.');
                 Ok(prefix.map(|(id, _)| Account {
@@ -73,7 +69,10 @@ impl Client<'_> {
                     name: None,
                 }))
             }
-            IdentitySource::IdToken | IdentitySource::Introspection | IdentitySource::None => Ok(None),
+            IdentitySource::Callback
+            | IdentitySource::IdToken
+            | IdentitySource::Introspection
+            | IdentitySource::None => Ok(None),
         }
     }
 
@@ -82,7 +81,7 @@ impl Client<'_> {
         let response = self.wire("userinfo request").send(request).await;
         let response = response.map_err(|failure| failure.error)?;
         let head = self.head(Phase::Api, &response);
-        if let Some(failure) = head.settled() {
+        if let Some(failure) = head.settled(self.spec, None) {
             return Err(failure.error);
         }
         if !head.status.is_success() {
@@ -99,11 +98,8 @@ impl Client<'_> {
     fn userinfo_request(&self, token: &SecretString) -> Result<HttpRequest, Error> {
         let identity = &self.spec.identity;
         let call = identity.call.clone().unwrap_or_default();
-        let url = match (&self.endpoints.userinfo, &call.url) {
-            (Some(url), _) => url.clone(),
-            (None, Some(own)) => Url::parse(own).map_err(|_| misconfigured(format!("{own} is no URL")))?,
-            (None, None) => return Err(misconfigured("the provider has no userinfo endpoint".into())),
-        };
+        let url = self.endpoints.userinfo.as_ref();
+        let url = url.ok_or_else(|| misconfigured("the provider has no userinfo endpoint".into()))?;
         let graphql = identity.source == IdentitySource::Graphql;
         let method = match call.method {
             IdentityMethod::Get if !graphql => Method::GET,
@@ -145,13 +141,6 @@ impl Client<'_> {
         value.set_sensitive(true);
         Ok((name, value))
     }
-}
-
-fn object(fields: &BTreeMap<String, String>) -> Value {
-    fields
-        .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
-        .collect()
 }
 
 fn invalid(message: impl Into<std::borrow::Cow<'static, str>>) -> Error {

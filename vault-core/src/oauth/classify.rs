@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::json;
 use super::types::{Failure, FailureClass, ReplyBody};
+use super::wire::LONGEST_WAIT;
 use crate::error::{ErrorKind, ReauthReason};
 use crate::provider::spec::{Class, ErrorRule, Phase, Spec};
 
@@ -92,26 +93,34 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Statuses that settle the matter alone.
-    pub(super) fn settled(self) -> Option<Failure> {
+    /// For statuses that settle the matter. A rule may refine an outage that it names, but not blame the grant for it.
+    pub(super) fn settled(self, spec: &Spec, body: Option<&ReplyBody>) -> Option<Failure> {
         let status = self.status.as_u16();
-        match status {
-            300..=399 => Some(Failure::new(
-                FailureClass::Indeterminate,
-                ErrorKind::ProviderReplyInvalid,
-                format!("redirect refused (status {status})"),
-            )),
-            425 | 429 => Some(self.unavailable(FailureClass::Throttled(self.retry_after), None)),
-            408 | 500..=599 => Some(self.unavailable(FailureClass::Indeterminate, None)),
-            _ => None,
-        }
+        let class = match status {
+            300..=399 => {
+                let message = format!("redirect refused (status {status})");
+                let kind = ErrorKind::ProviderReplyInvalid;
+                return Some(Failure::new(FailureClass::Indeterminate, kind, message));
+            }
+            425 | 429 => Class::Throttled,
+            408 | 500..=599 => Class::Transient,
+            _ => return None,
+        };
+        let harmless = [Class::ClientMisconfigured, Class::Throttled, Class::Transient];
+        let rule = self
+            .rules(spec, body)
+            .find(|rule| rule.status.contains(&status) && harmless.contains(&rule.class));
+        let head = self.waiting(rule, body);
+        Some(head.failure(rule.map_or(class, |rule| rule.class), None))
     }
 
-    /// The meaning of an error reply whose status does not settle it. `body` is `None` when it could not be read.
+    /// The meaning of an error reply. `body` is `None` when it could not be read.
     pub(super) fn refusal(self, spec: &Spec, body: Option<&ReplyBody>) -> Refused {
-        let body = body.map(|body| &body.0);
-        let rule = spec.errors.iter().find(|rule| self.matches(rule, body));
-        let code = body.and_then(|body| body.pointer("/error")?.as_str());
+        if let Some(failure) = self.settled(spec, body) {
+            return failure.into();
+        }
+        let rule = self.rules(spec, body).next();
+        let code = body.and_then(|body| body.0.pointer("/error")?.as_str());
         let known = CODES.iter().find(|(known, _)| Some(*known) == code);
         let by_status = matches!(self.status.as_u16(), 404 | 405 | 410).then_some(Class::ClientMisconfigured);
         let class = rule
@@ -122,7 +131,7 @@ impl Head {
             .map(|(code, _)| *code)
             .or_else(|| rule.and_then(|rule| rule.equals.as_deref()));
         let failure = match class {
-            Some(class) => self.failure(class, name),
+            Some(class) => self.waiting(rule, body).failure(class, name),
             None if body.is_none() && self.phase != Phase::Revoke => malformed("body"),
             None => Failure::new(
                 FailureClass::Indeterminate,
@@ -135,6 +144,23 @@ impl Head {
         Refused {
             failure,
             bad_credentials,
+        }
+    }
+
+    fn rules<'a>(self, spec: &'a Spec, body: Option<&'a ReplyBody>) -> impl Iterator<Item = &'a ErrorRule> {
+        let body = body.map(|body| &body.0);
+        spec.errors.iter().filter(move |rule| self.matches(rule, body))
+    }
+
+    /// With the wait that the body states, where a rule says that it does.
+    fn waiting(self, rule: Option<&ErrorRule>, body: Option<&ReplyBody>) -> Self {
+        let place = rule.and_then(|rule| rule.retry_after.as_deref());
+        let stated = place.and_then(|place| json::at(&body?.0, place));
+        let seconds = stated.and_then(|stated| json::text(stated)?.parse().ok());
+        let stated = seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT));
+        Self {
+            retry_after: stated.or(self.retry_after),
+            ..self
         }
     }
 

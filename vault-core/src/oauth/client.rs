@@ -1,23 +1,20 @@
 //! Everything that one OAuth client says to its authorization server.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::pin::Pin;
 use std::time::Duration;
 
-use oauth2::basic::{BasicClient, BasicRequestTokenError, BasicTokenResponse};
-use oauth2::{AuthType, AuthorizationCode, ClientId, PkceCodeVerifier, RefreshToken, TokenUrl};
+use oauth2::basic::BasicClient;
+use oauth2::{AuthType, ClientId};
 use url::Url;
 
 use super::authorize::asked_scopes;
-use super::classify::{Head, Refused, malformed};
-use super::grant::Context;
+use super::classify::Head;
 use super::reply;
-use super::rewrite::{Rewrite, misconfigured};
-use super::types::{Failure, FailureClass, Grant, ReplyBody, TokenReply};
+use super::rewrite::misconfigured;
+use super::token::{Ask, Credential};
+use super::types::{Failure, FailureClass, Grant, TokenReply};
 use super::wire::{Wire, retry_after};
-use crate::clock::{Clock, Timestamp};
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, ReauthReason};
 use crate::http::{HttpClient, HttpResponse};
 use crate::provider::endpoints::Endpoints;
@@ -36,7 +33,7 @@ pub(crate) struct Client<'a> {
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) client_id: &'a str,
     /// The current one, then the next one while it is being changed. Empty for public clients.
-    pub(crate) secrets: &'a [ClientSecret],
+    pub(crate) secrets: &'a [&'a ClientSecret],
     pub(crate) auth: ClientAuthKind,
     pub(crate) http: &'a dyn HttpClient,
     pub(crate) clock: &'a dyn Clock,
@@ -68,29 +65,6 @@ pub(crate) struct RefreshRequest<'a> {
     pub(crate) config: &'a BTreeMap<String, String>,
 }
 
-/// What is presented for a token.
-#[derive(Clone, Copy)]
-enum Credential<'a> {
-    Code(&'a SecretString, Option<&'a SecretString>),
-    Client,
-    Refresh(&'a SecretString),
-}
-
-/// One request to the token endpoint.
-struct Ask<'a> {
-    phase: Phase,
-    call: &'a Call,
-    url: Cow<'a, Url>,
-    credential: Credential<'a>,
-    /// Standard ones that the `oauth2` crate does not set itself.
-    standard: Vec<(&'static str, String)>,
-    /// The provider's own.
-    own: Vec<(String, String)>,
-}
-
-/// What the crate's requests are sent with. Boxed, so that it is `Send` for every lifetime.
-pub(super) type Sending<'a> = Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse, Refused>> + Send + 'a>>;
-
 impl Client<'_> {
     /// Trades the code for tokens. The first grant is the one asked for.
     pub(crate) async fn exchange(&self, request: &ExchangeRequest<'_>) -> Result<Vec<Grant>, Failure> {
@@ -100,7 +74,7 @@ impl Client<'_> {
         let ask = Ask {
             phase: Phase::Exchange,
             call,
-            url: self.url(call, &self.endpoints.token)?,
+            url: &self.endpoints.token,
             credential: Credential::Code(request.code, request.verifier),
             standard: self.standard(call, redirect_uri, request.scopes),
             own: own_params(call, |source| match source.split_once('.') {
@@ -134,7 +108,7 @@ impl Client<'_> {
         let ask = Ask {
             phase: Phase::Refresh,
             call,
-            url: self.refresh_url()?,
+            url: self.refresh_url(),
             credential,
             standard: self.standard(
                 call,
@@ -150,20 +124,8 @@ impl Client<'_> {
     }
 
     /// Where refresh tokens go.
-    pub(crate) fn refresh_url(&self) -> Result<Cow<'_, Url>, Error> {
-        match &self.endpoints.refresh {
-            Some(own) => Ok(Cow::Borrowed(own)),
-            None => self.url(&self.spec.refresh, &self.endpoints.token),
-        }
-    }
-
-    fn url<'u>(&self, call: &Call, default: &'u Url) -> Result<Cow<'u, Url>, Error> {
-        let Some(own) = &call.url else {
-            return Ok(Cow::Borrowed(default));
-        };
-        let url = Url::parse(own).ok().filter(|_| !own.contains('{'));
-        url.map(Cow::Owned)
-            .ok_or_else(|| misconfigured(format!("{own} is no URL")))
+    pub(crate) fn refresh_url(&self) -> &Url {
+        self.endpoints.refresh.as_ref().unwrap_or(&self.endpoints.token)
     }
 
     fn standard(
@@ -186,122 +148,6 @@ impl Client<'_> {
         ];
         let given = standard.into_iter();
         given.filter_map(|(name, value)| Some((name, value?))).collect()
-    }
-
-    /// Asks with the current secret and, when the server refuses the credentials, with the next one.
-    async fn ask(&self, ask: &Ask<'_>) -> Result<Vec<Grant>, Failure> {
-        let wire = self.wire("token request");
-        let mut secrets = self.usable_secrets()?;
-        let mut secret = secrets.next();
-        loop {
-            match self.ask_with(ask, secret, &wire).await {
-                Err(refused) if refused.bad_credentials && secrets.len() > 0 => secret = secrets.next(),
-                Err(refused) => return Err(refused.failure),
-                Ok(grants) => return Ok(grants),
-            }
-        }
-    }
-
-    async fn ask_with(
-        &self,
-        ask: &Ask<'_>,
-        secret: Option<&ClientSecret>,
-        wire: &Wire<'_>,
-    ) -> Result<Vec<Grant>, Refused> {
-        let body = Mutex::new(None);
-        let (wire, body_slot) = (&wire, &body);
-        let adapter = move |request| -> Sending<'_> {
-            Box::pin(async move {
-                let response = self.send(ask, request, wire).await?;
-                let head = self.head(ask.phase, &response);
-                let whole = reply::read(self.spec, head, &response)?;
-                let sets = reply::token_sets(&self.spec.response, ask.phase, &whole.0)?;
-                let standard = reply::standard(&self.spec.response, sets[0].1)?;
-                let standard = http::Response::new(standard.0.to_string().into_bytes());
-                *body_slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(whole);
-                Ok(standard)
-            })
-        };
-        let client = self
-            .basic(secret)
-            .set_token_uri(TokenUrl::from_url(ask.url.clone().into_owned()));
-        let token = match ask.credential {
-            Credential::Client => {
-                let mut request = client.exchange_client_credentials();
-                for (name, value) in &ask.standard {
-                    request = request.add_extra_param(*name, value);
-                }
-                request.request_async(&adapter).await
-            }
-            Credential::Code(code, verifier) => {
-                let mut request = client.exchange_code(AuthorizationCode::new(owned(code)));
-                for (name, value) in &ask.standard {
-                    request = request.add_extra_param(*name, value);
-                }
-                if let Some(verifier) = verifier {
-                    request = request.set_pkce_verifier(PkceCodeVerifier::new(owned(verifier)));
-                }
-                request.request_async(&adapter).await
-            }
-            Credential::Refresh(token) => {
-                let token = RefreshToken::new(owned(token));
-                let mut request = client.exchange_refresh_token(&token);
-                for (name, value) in &ask.standard {
-                    request = request.add_extra_param(*name, value);
-                }
-                request.request_async(&adapter).await
-            }
-        };
-        let token = token.map_err(refused)?;
-        let body = body.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let body = body.ok_or_else(|| malformed("body"))?;
-        Ok(self.grants(ask.phase, &token, &body)?)
-    }
-
-    /// `token` is the first of the token sets in `body`.
-    fn grants(
-        &self,
-        phase: Phase,
-        token: &BasicTokenResponse,
-        body: &ReplyBody,
-    ) -> Result<Vec<Grant>, Failure> {
-        let now = Timestamp::from(self.clock.now());
-        let context = Context {
-            spec: self.spec,
-            phase,
-            now,
-        };
-        let sets = reply::token_sets(&self.spec.response, phase, &body.0)?;
-        let mut grants = Vec::with_capacity(sets.len());
-        for (slot, set) in sets {
-            let reply = if slot.is_none() {
-                context.token_reply(token, set, &body.0)
-            } else {
-                let mut standard = reply::standard(&self.spec.response, set)?;
-                let token = serde_json::from_value(standard.0.take()).map_err(|_| malformed("body"))?;
-                context.token_reply(&token, set, &body.0)
-            };
-            let slot = slot.map(str::to_owned);
-            grants.push(Grant { slot, reply: reply? });
-        }
-        Ok(grants)
-    }
-
-    async fn send(
-        &self,
-        ask: &Ask<'_>,
-        request: oauth2::HttpRequest,
-        wire: &Wire<'_>,
-    ) -> Result<HttpResponse, Failure> {
-        let rewrite = Rewrite {
-            url: &ask.url,
-            call: ask.call,
-            auth: self.auth,
-            client_id: self.client_id,
-            credential_names: &self.spec.client_auth.rename,
-            params: &ask.own,
-        };
-        wire.send(rewrite.apply(request)?).await
     }
 
     pub(super) fn wire(&self, what: &'static str) -> Wire<'_> {
@@ -340,7 +186,7 @@ impl Client<'_> {
         &self,
     ) -> Result<impl ExactSizeIterator<Item = &ClientSecret> + Send, Error> {
         use ClientAuthKind as K;
-        let secrets: &[ClientSecret] = match self.auth {
+        let secrets: &[&ClientSecret] = match self.auth {
             K::Basic | K::BasicRaw | K::Post | K::Json | K::Query => self.secrets,
             K::None => &[],
             K::PrivateKeyJwt | K::Mtls | K::MintedJwtSecret | K::PlatformKey | K::HeaderTmpl => {
@@ -350,25 +196,7 @@ impl Client<'_> {
                 )));
             }
         };
-        Ok(secrets.iter().take(2))
-    }
-}
-
-/// What could not even be sent.
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self {
-            class: FailureClass::NotSent,
-            error,
-        }
-    }
-}
-
-fn refused(error: BasicRequestTokenError<Refused>) -> Refused {
-    match error {
-        BasicRequestTokenError::Request(refused) => refused,
-        // The adapter hands over nothing but well-formed successes.
-        _ => malformed("body").into(),
+        Ok(secrets.iter().take(2).copied())
     }
 }
 
@@ -388,8 +216,4 @@ fn nothing_to_refresh_with() -> Failure {
     let reason = ReauthReason::NoRefreshToken;
     let kind = ErrorKind::NeedsReauthorization { reason };
     Failure::new(FailureClass::NotSent, kind, reason.to_string())
-}
-
-fn owned(secret: &SecretString) -> String {
-    secret.expose_secret().to_owned()
 }

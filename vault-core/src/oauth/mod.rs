@@ -7,6 +7,8 @@
 //!   crate's errors carry the whole body, which may echo a token.
 //! - What RFC 6749 has no field for: expiry forms, captured fields, several grants in one reply, `id_token`, and the
 //!   revocation shapes that are not RFC 7009.
+//!
+//! The crate does not wipe its copies of tokens and secrets; ours are.
 
 mod account;
 mod authorize;
@@ -27,6 +29,9 @@ mod rewrite;
 mod scripted;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
+mod token;
 mod types;
 mod wire;
 

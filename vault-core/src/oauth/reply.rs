@@ -16,9 +16,6 @@ const LONGEST_TOKEN: usize = 16 * 1024;
 
 /// The body of a success, or why there is none.
 pub(super) fn read(spec: &Spec, head: Head, response: &HttpResponse) -> Result<ReplyBody, Refused> {
-    if let Some(failure) = head.settled() {
-        return Err(failure.into());
-    }
     let bytes = response.body().expose_secret();
     if !head.status.is_success() {
         // Error replies are often mislabelled.
@@ -92,38 +89,40 @@ fn is_success(ok: Option<&Predicate>, body: &Value) -> bool {
     }
 }
 
-/// The token sets in a reply, each with its slot; the first is the one that was asked for.
-///
-/// With `root`, that is the main one and those of `roots_by_kind` come after it. Without, the first of `roots_by_kind`
-/// that holds a token is the main one. Refresh replies bring one set, at the root or, failing that, at the top.
-pub(super) fn token_sets<'a>(
-    spec: &'a Response,
-    phase: Phase,
-    body: &'a Value,
-) -> Result<Vec<(Option<&'a str>, &'a Value)>, Failure> {
-    let find = |root: &str| {
-        let found = json::at(body, root)?;
-        let inner = if spec.unwrap_first { found.get(0)? } else { found };
-        inner.is_object().then_some(inner)
-    };
-    let named = || {
-        let found = spec.roots_by_kind.iter();
-        let found = found.filter_map(|(slot, root)| Some((slot.as_str(), find(root)?)));
-        found.filter(|(_, set)| json::first(set, &spec.fields.access).is_some())
-    };
-    let root = spec.root.as_deref();
-    let main = match root {
-        None if !spec.roots_by_kind.is_empty() => named().next().map(|(_, set)| set),
-        root => find(root.unwrap_or("")),
-    };
-    let main = main.or_else(|| (phase == Phase::Refresh).then_some(body));
-    let main = main.ok_or_else(|| malformed(root.unwrap_or("access_token")))?;
-    let mut sets = vec![(None, main)];
-    if phase == Phase::Exchange {
-        let others = named().filter(|(_, set)| !std::ptr::eq(*set, main));
-        sets.extend(others.map(|(slot, set)| (Some(slot), set)));
+/// The token sets in a reply.
+pub(super) struct TokenSets<'a> {
+    /// The one that was asked for.
+    pub(super) main: &'a Value,
+    /// What the same consent brought besides, by slot.
+    pub(super) others: Vec<(&'a str, &'a Value)>,
+}
+
+impl<'a> TokenSets<'a> {
+    /// With `root`, that is the main set and those of `roots_by_kind` come besides. Without, the main one is the first
+    /// of `roots_by_kind` that holds a token. Refresh replies bring one set: there or, failing that, at the top.
+    pub(super) fn find(spec: &'a Response, phase: Phase, body: &'a Value) -> Result<Self, Failure> {
+        let set = |root: &str| {
+            let found = json::at(body, root)?;
+            let inner = if spec.unwrap_first { found.get(0)? } else { found };
+            inner.is_object().then_some(inner)
+        };
+        let kinds = spec.roots_by_kind.iter();
+        let kinds = kinds.filter_map(|(slot, root)| Some((slot.as_str(), set(root)?)));
+        let mut others: Vec<_> = kinds
+            .filter(|(_, set)| json::first(set, &spec.fields.access).is_some())
+            .collect();
+        let main = match &spec.root {
+            None if !spec.roots_by_kind.is_empty() => others.first().map(|(_, set)| *set),
+            root => set(root.as_deref().unwrap_or("")),
+        };
+        if phase == Phase::Refresh {
+            others.clear();
+        }
+        let main = main.or_else(|| (phase == Phase::Refresh).then_some(body));
+        let main = main.ok_or_else(|| malformed("access_token"))?;
+        others.retain(|(_, set)| !std::ptr::eq(*set, main));
+        Ok(Self { main, others })
     }
-    Ok(sets)
 }
 
 /// One token set under the RFC's names, checked.

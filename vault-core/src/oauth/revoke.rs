@@ -13,7 +13,7 @@ use super::rewrite::{JSON, Rewrite, misconfigured, raw_basic};
 use super::types::{Failure, FailureClass, ReplyBody, RevokeOutcome};
 use super::wire::Wire;
 use crate::http::{HttpRequest, HttpResponse};
-use crate::provider::spec::{BodyFormat, Call, ClientAuthKind, Phase, RevokeShape, RevokeWhich};
+use crate::provider::spec::{Call, ClientAuthKind, Phase, RevokeShape, RevokeWhich};
 use crate::secret::{ClientSecret, SecretBytes, SecretString};
 
 const UNSUPPORTED: &str = "unsupported_token_type";
@@ -52,7 +52,8 @@ impl<'a> RevokeTokens<'a> {
 }
 
 impl Client<'_> {
-    /// Revokes what the provider file says. A grant without any token that could be sent counts as revoked.
+    /// Revokes what the provider file says. A grant without tokens counts as revoked; one whose refresh token cannot be
+    /// sent, for want of the access token, as not revocable.
     pub(crate) async fn revoke(&self, tokens: RevokeTokens<'_>) -> Result<RevokeOutcome, Failure> {
         let shape = self.spec.revoke.shape;
         let Some(url) = self
@@ -70,7 +71,11 @@ impl Client<'_> {
             // That an access token cannot be revoked takes nothing from the revocation of its refresh token.
             outcome.get_or_insert(this);
         }
-        Ok(outcome.unwrap_or(RevokeOutcome::Revoked))
+        let unsent = match tokens.refresh {
+            Some(_) => RevokeOutcome::Unsupported,
+            None => RevokeOutcome::Revoked,
+        };
+        Ok(outcome.unwrap_or(unsent))
     }
 
     async fn revoke_one(
@@ -80,9 +85,7 @@ impl Client<'_> {
         wire: &Wire<'_>,
     ) -> Result<RevokeOutcome, Failure> {
         let secrets: Vec<&ClientSecret> = match self.spec.revoke.shape {
-            RevokeShape::Rfc7009 | RevokeShape::JsonCustom | RevokeShape::DeleteBasicJson => {
-                self.usable_secrets()?.collect()
-            }
+            RevokeShape::Rfc7009 | RevokeShape::DeleteBasicJson => self.usable_secrets()?.collect(),
             _ => Vec::new(),
         };
         let mut secrets = secrets.into_iter();
@@ -120,13 +123,9 @@ impl Client<'_> {
         secret: Option<&ClientSecret>,
         wire: &Wire<'_>,
     ) -> Result<RevokeOutcome, Refused> {
-        let shape = self.spec.revoke.shape;
         let mut call = Call::default();
         let mut auth = self.auth;
-        if shape == RevokeShape::JsonCustom {
-            call.body = BodyFormat::Json;
-        }
-        if shape == RevokeShape::Rfc7009Noauth {
+        if self.spec.revoke.shape == RevokeShape::Rfc7009Noauth {
             call.rename.insert("client_id".into(), String::new());
             auth = ClientAuthKind::None;
         }
@@ -136,7 +135,8 @@ impl Client<'_> {
             auth,
             client_id: self.client_id,
             credential_names: &self.spec.client_auth.rename,
-            params: &[],
+            standard: &[],
+            own: &[],
         };
         let rewrite = &rewrite;
         let adapter = move |request| -> Sending<'_> {
@@ -205,7 +205,7 @@ impl Client<'_> {
         if spec.success.contains(&status) || (head.status.is_success() && !denied) {
             return Ok(RevokeOutcome::Revoked);
         }
-        if let Some(failure) = head.settled() {
+        if let Some(failure) = head.settled(self.spec, body.as_ref()) {
             return Err(failure.into());
         }
         if code == UNSUPPORTED {

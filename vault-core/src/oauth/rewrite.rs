@@ -20,8 +20,10 @@ pub(super) struct Rewrite<'a> {
     pub(super) client_id: &'a str,
     /// Names of the client's credentials, where they are not the RFC's.
     pub(super) credential_names: &'a BTreeMap<String, String>,
+    /// Standard parameters that the crate does not set.
+    pub(super) standard: &'a [(&'static str, String)],
     /// The provider's own parameters. They replace standard ones of the same name.
-    pub(super) params: &'a [(String, String)],
+    pub(super) own: &'a [(String, String)],
 }
 
 /// A parameter under the provider's name.
@@ -59,31 +61,41 @@ impl Rewrite<'_> {
         Ok(request)
     }
 
-    fn pairs(&self, standard: &SecretBytes) -> Vec<Pair> {
-        let mut pairs = Vec::new();
-        for (name, value) in form_urlencoded::parse(standard.expose_secret()) {
-            let role = match name.as_ref() {
-                "client_id" => Role::ClientId,
-                "client_secret" => Role::ClientSecret,
-                _ => Role::Other,
-            };
-            let own = self.call.rename.get(name.as_ref());
-            let own = own.or_else(|| self.credential_names.get(name.as_ref()));
-            let name = own.cloned().unwrap_or_else(|| name.into_owned());
-            let value = Zeroizing::new(value.into_owned());
-            if !name.is_empty() {
-                pairs.push(Pair { name, value, role });
-            }
-        }
-        for (name, value) in self.params {
-            pairs.retain(|pair| pair.name != *name);
-            pairs.push(Pair {
-                name: name.clone(),
-                value: Zeroizing::new(value.clone()),
-                role: Role::Other,
-            });
-        }
-        pairs
+    fn pairs(&self, built: &SecretBytes) -> Vec<Pair> {
+        let built = form_urlencoded::parse(built.expose_secret());
+        let standard = self
+            .standard
+            .iter()
+            .map(|(name, value)| ((*name).into(), value.into()));
+        let standard = built
+            .chain(standard)
+            .filter_map(|(name, value)| self.renamed(&name, &value));
+        let own = self.own.iter().map(|(name, value)| Pair {
+            name: name.clone(),
+            value: Zeroizing::new(value.clone()),
+            role: Role::Other,
+        });
+        let replaced = |pair: &Pair| self.own.iter().any(|(name, _)| *name == pair.name);
+        standard.filter(|pair| !replaced(pair)).chain(own).collect()
+    }
+
+    fn renamed(&self, name: &str, value: &str) -> Option<Pair> {
+        let role = match name {
+            "client_id" => Role::ClientId,
+            "client_secret" => Role::ClientSecret,
+            _ => Role::Other,
+        };
+        let own = self
+            .call
+            .rename
+            .get(name)
+            .or_else(|| self.credential_names.get(name));
+        let name = own.map_or(name, String::as_str);
+        (!name.is_empty()).then(|| Pair {
+            name: name.to_owned(),
+            value: Zeroizing::new(value.to_owned()),
+            role,
+        })
     }
 
     fn in_query(&self, pair: &Pair) -> bool {

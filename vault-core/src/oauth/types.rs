@@ -119,6 +119,16 @@ impl Failure {
     }
 }
 
+/// For what could not even be sent.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            class: FailureClass::NotSent,
+            error,
+        }
+    }
+}
+
 impl std::fmt::Debug for ReplyBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("[secret]")

@@ -11,7 +11,7 @@ use crate::error::ErrorKind;
 use crate::http::{HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpResponse};
 
 /// Longer waits are not believed.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 pub(super) struct Wire<'a> {
     pub(super) http: &'a dyn HttpClient,

@@ -1,0 +1,6 @@
+mod authorize;
+mod identity;
+mod refusals;
+mod replies;
+mod requests;
+mod revocation;
