@@ -47,7 +47,8 @@ impl World {
         let denied = incoming.headers.contains_key(&DENY_HEADER);
         if self.switches.interactive && driven.is_none() && !denied {
             let id = random::text();
-            let page = page::consent(self, &id, &ticket);
+            let suggested = self.whoever(None, &ticket);
+            let page = page::consent(self, &id, &ticket, &suggested);
             self.tickets.insert(id, ticket);
             return Reply::html(StatusCode::OK, page);
         }

@@ -1,5 +1,6 @@
 //! A browser with a person in front of it, as far as an authorization needs one.
 
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::io;
 use std::pin::Pin;
@@ -10,13 +11,22 @@ use super::incoming::{ACCOUNT_HEADER, DENY_HEADER};
 use super::raw;
 
 /// A visit to an authorization URL; await it. See [`browse`](super::Simulator::browse).
-#[derive(Debug)]
 #[must_use = "nothing is visited until this is awaited"]
 pub struct Browse {
     url: Url,
     account: Option<String>,
     deny: bool,
     by_hand: bool,
+}
+
+impl fmt::Debug for Browse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the URL: it carries the state.
+        f.debug_struct("Browse")
+            .field("account", &self.account)
+            .field("deny", &self.deny)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Browse {

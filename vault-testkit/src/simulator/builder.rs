@@ -10,7 +10,7 @@ use vault_core::clock::{Clock, SystemClock};
 
 use super::accounts::Account;
 use super::clients::{Client, ClientAuth};
-use super::fault::Faults;
+use super::faults::Faults;
 use super::id_token::Signer;
 use super::ledger::Ledger;
 use super::log::Log;

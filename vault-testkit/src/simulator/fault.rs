@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 use super::gzip;
-use super::log::{Call, Endpoint};
+use super::log::Call;
 use super::reply::Reply;
 
 type Change = Arc<dyn Fn(&mut Reply) -> Result<(), &'static str> + Send + Sync>;
@@ -376,8 +376,17 @@ impl Fault {
         reply
     }
 
-    fn befalls(&self, call: &Call) -> bool {
-        self.left != Some(0) && self.matchers.iter().all(|matches| matches(call))
+    pub(super) fn befalls(&self, call: &Call) -> bool {
+        !self.is_over() && self.matchers.iter().all(|matches| matches(call))
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Counts one call.
+    pub(super) fn happened(&mut self) {
+        self.left = self.left.map(|left| left.saturating_sub(1));
     }
 }
 
@@ -387,33 +396,4 @@ fn object(reply: &Reply) -> Result<Map<String, Value>, &'static str> {
 
 fn status_code(status: u16) -> StatusCode {
     StatusCode::from_u16(status).expect("a status is between 100 and 999")
-}
-
-/// The faults that wait for their call, oldest first.
-#[derive(Debug, Default)]
-pub(super) struct Faults(Vec<(Endpoint, Fault)>);
-
-impl Faults {
-    pub(super) fn add(&mut self, endpoint: Endpoint, fault: Fault) {
-        self.0.push((endpoint, fault));
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
-    }
-
-    /// The oldest that befalls the call.
-    pub(super) fn take(&mut self, call: &Call) -> Option<Fault> {
-        let index = self
-            .0
-            .iter()
-            .position(|(endpoint, fault)| *endpoint == call.endpoint && fault.befalls(call))?;
-        let fault = &mut self.0[index].1;
-        let taken = fault.clone();
-        fault.left = fault.left.map(|left| left - 1);
-        if fault.left == Some(0) {
-            drop(self.0.remove(index));
-        }
-        Some(taken)
-    }
 }

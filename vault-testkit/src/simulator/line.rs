@@ -3,9 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
@@ -13,17 +13,45 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+#[derive(Debug, Default)]
+struct Cut {
+    done: AtomicBool,
+    /// Of the server's task, which may be waiting for the client to read on.
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Cut {
+    fn watch(&self, cx: &Context<'_>) -> io::Result<()> {
+        *self.waker() = Some(cx.waker().clone());
+        self.check()
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.done.load(Ordering::Acquire) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Ok(())
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A connection as its requests know it.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
-    cut: Arc<AtomicBool>,
+    cut: Arc<Cut>,
     written: watch::Receiver<usize>,
 }
 
 impl Line {
     /// Every write fails from now on, so that the server closes the connection: with a reset, not in order.
     pub(super) fn cut(&self) {
-        self.cut.store(true, Ordering::Release);
+        self.cut.done.store(true, Ordering::Release);
+        if let Some(waker) = self.cut.waker().take() {
+            waker.wake();
+        }
     }
 
     /// How many bytes went out so far.
@@ -54,18 +82,11 @@ impl Stream {
         };
         Self { tcp, line, written }
     }
-
-    fn check(&self) -> io::Result<()> {
-        if self.line.cut.load(Ordering::Acquire) {
-            return Err(io::ErrorKind::ConnectionReset.into());
-        }
-        Ok(())
-    }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if self.check().is_err() {
+        if self.line.cut.check().is_err() {
             // Without this the peer would see an orderly end. Best effort: the connection may be gone already.
             let _ = self.tcp.set_zero_linger();
         }
@@ -84,19 +105,19 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.check()?;
+        self.line.cut.watch(cx)?;
         let sent = std::task::ready!(Pin::new(&mut self.tcp).poll_write(cx, buf))?;
         self.written.send_modify(|written| *written += sent);
         Poll::Ready(Ok(sent))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.line.cut.watch(cx)?;
         Pin::new(&mut self.tcp).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check()?;
+        self.line.cut.watch(cx)?;
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }

@@ -43,6 +43,7 @@ mod builder;
 mod clients;
 mod discovery;
 mod fault;
+mod faults;
 mod gate;
 mod gzip;
 mod handle;

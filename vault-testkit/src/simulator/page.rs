@@ -7,7 +7,7 @@ use super::world::World;
 
 const STYLE: &str = include_str!("page.css");
 
-pub(super) fn consent(world: &World, id: &str, ticket: &Ticket) -> String {
+pub(super) fn consent(world: &World, id: &str, ticket: &Ticket, suggested: &str) -> String {
     let name = escape(&world.name);
     let body = format!(
         "<p class=brand><span class=mark></span>{name}</p>\
@@ -21,7 +21,7 @@ pub(super) fn consent(world: &World, id: &str, ticket: &Ticket) -> String {
          <button class=primary name=decision value=allow>Allow</button></div></form>\
          <p class=fine>This is a simulated provider. No real account is involved.</p>",
         app = escape(&ticket.client),
-        accounts = accounts(world),
+        accounts = accounts(world, suggested),
         scopes = wishes(&ticket.scopes),
     );
     frame(&format!("Sign in – {name}"), &body)
@@ -37,10 +37,10 @@ pub(super) fn refusal(why: &str) -> String {
     )
 }
 
-fn accounts(world: &World) -> String {
+fn accounts(world: &World, suggested: &str) -> String {
     let mut out = String::new();
-    for (index, account) in world.accounts.iter().enumerate() {
-        let checked = if index == 0 { " checked" } else { "" };
+    for account in &world.accounts {
+        let checked = if account.id == suggested { " checked" } else { "" };
         let initial: String = account.name.chars().take(1).collect();
         let _ = write!(
             out,

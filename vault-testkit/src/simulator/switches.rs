@@ -31,7 +31,8 @@ pub enum Rotation {
         /// The leeway, in seconds.
         secs: u64,
     },
-    /// The refresh token stays as it is, and refresh replies carry none.
+    /// The refresh token stays as it is, and refresh replies carry none, unless
+    /// [`echo_refresh_token`](Switches::echo_refresh_token) is on.
     Static,
     /// Every refresh gives a new refresh token. A spent one is refused, and nothing else happens.
     Strict,
@@ -116,6 +117,8 @@ pub struct Switches {
     /// Merged into both discovery documents: a value replaces or adds a field, `null` removes it. For a wrong issuer,
     /// endpoints on foreign origins, an unadvertised PKCE.
     pub discovery: Map<String, Value>,
+    /// With [`Rotation::Static`], refresh replies repeat the refresh token. Off.
+    pub echo_refresh_token: bool,
     /// Of the scopes asked for, only these are granted. `None`: all.
     pub granted_scopes: Option<Vec<String>>,
     /// How `id_token`s are wrong, if they are.
@@ -149,6 +152,7 @@ impl Default for Switches {
             deny: None,
             deny_description: None,
             discovery: Map::new(),
+            echo_refresh_token: false,
             granted_scopes: None,
             id_token_flaw: None,
             interactive: false,

@@ -179,7 +179,10 @@ impl World {
         if verdict == Verdict::Keep {
             order.generation = authorization.refreshes;
         }
-        let (reply, child) = self.issue(&order);
+        let (mut reply, child) = self.issue(&order);
+        if verdict == Verdict::Keep && self.switches.echo_refresh_token {
+            reply.insert("refresh_token".into(), spent.into());
+        }
         if let Some(token) = self.ledger.get_mut(spent) {
             token.children.extend(child);
             token.reply = Some(reply.clone());

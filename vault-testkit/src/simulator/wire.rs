@@ -35,7 +35,7 @@ pub(super) fn send(shared: &Shared, line: Line, reply: Reply, delivery: Delivery
         Delivery::Torn(bytes) => (torn(line, &body, bytes), Some(length)),
         Delivery::Stalled(bytes) => (stalled(shared, &body, bytes), Some(length)),
         Delivery::Dripping(pause) => (dripping(shared, body, pause), Some(length)),
-        Delivery::Endless => (endless(shared), None),
+        Delivery::Endless => (endless(shared, line), None),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -116,7 +116,7 @@ fn dripping(shared: &Shared, body: Vec<u8>, pause: Duration) -> Body {
     dripping
 }
 
-fn endless(shared: &Shared) -> Body {
+fn endless(shared: &Shared, line: Line) -> Body {
     let (feed, endless) = begun(b"{", 1);
     let stop = shared.stopped();
     let pour = async move {
@@ -125,7 +125,7 @@ fn endless(shared: &Shared) -> Body {
     };
     tokio::spawn(async move {
         tokio::select! {
-            () = stop => {}
+            () = stop => line.cut(),
             () = pour => {}
         }
     });

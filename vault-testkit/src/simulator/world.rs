@@ -10,7 +10,7 @@ use vault_core::clock::{Clock, Timestamp};
 use super::accounts::Account;
 use super::authorize::Ticket;
 use super::clients::Client;
-use super::fault::Faults;
+use super::faults::Faults;
 use super::gate::Barrier;
 use super::id_token::Signer;
 use super::incoming::Incoming;

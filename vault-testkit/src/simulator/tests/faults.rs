@@ -153,27 +153,57 @@ async fn a_torn_reply_breaks_off_in_its_body_with_a_reset() {
 }
 
 #[tokio::test]
-async fn a_dripping_reply_arrives_whole_if_one_waits() {
-    let (builder, _) = timed();
+async fn slow_replies_arrive_whole_if_one_waits() {
+    let (builder, hands) = timed();
     let sim = builder.start().await.expect("a port");
     let token = sim.refresh_token().await;
+    sim.inject(Endpoint::Token, Fault::genuine().delayed(Duration::from_secs(19)));
+    let late = sim.refresh(&token).await;
+    assert_eq!((late.status, hands.slept()), (200, 19));
+
     sim.inject(Endpoint::Token, Fault::genuine().dripping(Duration::from_secs(1)));
-    assert_eq!(json(&sim.refresh(&token).await)["token_type"], "Bearer");
+    let dripped = sim.refresh(&text(&late, "refresh_token")).await;
+    assert_eq!(json(&dripped)["token_type"], "Bearer");
+    assert_eq!(hands.slept(), 19 + dripped.body.len() as u64 - 1);
 }
 
-async fn read_some(sim: &Simulator, endpoint: &str, at_least: usize) -> tokio::net::TcpStream {
-    let url = sim.url(endpoint);
+#[tokio::test]
+async fn what_was_done_can_be_reported_as_a_failure() {
+    let (sim, token) = ready().await;
+    sim.inject(
+        Endpoint::Token,
+        Fault::error(400, "invalid_grant").status(503).after_acting(),
+    );
+    assert_eq!(error(&sim.refresh(&token).await), (503, "invalid_grant".into()));
+    assert_eq!(state(&sim, &token), TokenState::Spent);
+    let cookie = Fault::genuine()
+        .header("set-cookie", "track=1")
+        .when(|call| !call.has_cookie());
+    sim.inject(Endpoint::Jwks, cookie);
+    let reply = raw::request("GET", &sim.url("/jwks"), &[("cookie", "a=b")], "")
+        .await
+        .expect("a reply");
+    assert_eq!(reply.header("set-cookie"), None);
+    let reply = raw::request("GET", &sim.url("/jwks"), &[], "")
+        .await
+        .expect("a reply");
+    assert_eq!(reply.header("set-cookie"), Some("track=1"));
+}
+
+/// Reads until that much of a reply is there.
+async fn read_until(sim: &Simulator, path: &str, enough: impl Fn(&[u8]) -> bool) -> tokio::net::TcpStream {
+    let url = sim.url(path);
     let mut stream = raw::connect(&url).await.expect("a connection");
     stream
         .write_all(raw::message("GET", &url, &[], "").as_bytes())
         .await
         .expect("sent");
-    let mut left = at_least;
-    let mut buffer = [0; 4096];
-    while left > 0 {
-        let read = stream.read(&mut buffer).await.expect("more bytes");
-        assert!(read > 0, "the reply ended");
-        left = left.saturating_sub(read);
+    let mut bytes = Vec::new();
+    while !enough(&bytes) {
+        assert!(
+            stream.read_buf(&mut bytes).await.expect("more bytes") > 0,
+            "the reply ended"
+        );
     }
     stream
 }
@@ -182,24 +212,22 @@ async fn read_some(sim: &Simulator, endpoint: &str, at_least: usize) -> tokio::n
 async fn an_endless_reply_goes_on_until_the_simulator_stops() {
     let sim = Simulator::start().await;
     sim.inject(Endpoint::Discovery, Fault::endless());
-    let mut stream = read_some(&sim, "/.well-known/openid-configuration", 1 << 20).await;
+    let path = "/.well-known/openid-configuration";
+    let mut stream = read_until(&sim, path, |bytes| bytes.len() > 1 << 20).await;
     sim.shutdown().await;
-    let mut rest = Vec::new();
-    // Ends, which is the point; with what does not matter.
-    let _ = stream.read_to_end(&mut rest).await;
+    let end = stream.read_to_end(&mut Vec::new()).await;
+    assert_eq!(end.expect_err("a reset").kind(), io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]
 async fn a_stalled_reply_keeps_the_connection_open_until_the_simulator_stops() {
     let sim = Simulator::start().await;
     sim.inject(Endpoint::Jwks, Fault::genuine().stalled_at(5));
-    let mut stream = read_some(&sim, "/jwks", 60).await;
-    let mut byte = [0; 4096];
-    while let Ok(Ok(read)) = tokio::time::timeout(Duration::from_millis(20), stream.read(&mut byte)).await {
-        assert!(read > 0, "the connection was closed");
-    }
+    let mut stream = read_until(&sim, "/jwks", |bytes| bytes.ends_with(b"\r\n\r\n{\"key")).await;
+    let more = stream.try_read(&mut [0]);
+    assert_eq!(more.expect_err("nothing yet").kind(), io::ErrorKind::WouldBlock);
     sim.shutdown().await;
-    let _ = stream.read_to_end(&mut Vec::new()).await;
+    assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap_or(0), 0);
 }
 
 #[tokio::test]

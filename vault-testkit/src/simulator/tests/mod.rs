@@ -5,11 +5,12 @@ mod faults;
 mod flow;
 mod gates;
 mod log;
+mod revocation;
 mod rotation;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -24,27 +25,35 @@ use super::{Simulator, SimulatorBuilder};
 const REDIRECT_URI: &str = "http://127.0.0.1:9/callback?from=sim";
 const VERIFIER: &str = "a-verifier-of-at-least-forty-three-characters-0";
 
-/// A clock that moves when told to.
+/// A clock that moves when told to. Sleeping on it takes no time, and is counted.
 #[derive(Debug, Default)]
-struct Hands(AtomicI64);
+struct Hands {
+    now: AtomicI64,
+    slept: AtomicU64,
+}
 
 impl Hands {
     fn advance(&self, secs: i64) {
-        self.0.fetch_add(secs * 1000, Ordering::SeqCst);
+        self.now.fetch_add(secs * 1000, Ordering::SeqCst);
+    }
+
+    fn slept(&self) -> u64 {
+        self.slept.load(Ordering::SeqCst)
     }
 }
 
 #[async_trait]
 impl Clock for Hands {
     fn now(&self) -> SystemTime {
-        Timestamp::from_millis(self.0.load(Ordering::SeqCst)).into()
+        Timestamp::from_millis(self.now.load(Ordering::SeqCst)).into()
     }
 
     fn monotonic(&self) -> Duration {
         Duration::ZERO
     }
 
-    async fn sleep(&self, _: Duration) {
+    async fn sleep(&self, span: Duration) {
+        self.slept.fetch_add(span.as_secs(), Ordering::SeqCst);
         tokio::task::yield_now().await;
     }
 }

@@ -30,6 +30,8 @@ async fn a_static_token_stays_and_is_not_repeated() {
         assert_eq!(info.generation, generation);
     }
     assert!(sim.is_live(&token));
+    sim.switch(|switches| switches.echo_refresh_token = true);
+    assert_eq!(next(&sim, &token).await, token);
 }
 
 #[tokio::test]
