@@ -33,7 +33,7 @@ pub(crate) struct Client<'a> {
     pub(crate) endpoints: &'a Endpoints,
     pub(crate) client_id: &'a str,
     /// The current one, then the next one while it is being changed. Empty for public clients.
-    pub(crate) secrets: &'a [&'a ClientSecret],
+    pub(crate) secrets: &'a [ClientSecret],
     pub(crate) auth: ClientAuthKind,
     pub(crate) http: &'a dyn HttpClient,
     pub(crate) clock: &'a dyn Clock,
@@ -182,11 +182,9 @@ impl Client<'_> {
     }
 
     /// The secrets to try, in order: none when the client proves itself without.
-    pub(super) fn usable_secrets(
-        &self,
-    ) -> Result<impl ExactSizeIterator<Item = &ClientSecret> + Send, Error> {
+    pub(super) fn usable_secrets(&self) -> Result<std::slice::Iter<'_, ClientSecret>, Error> {
         use ClientAuthKind as K;
-        let secrets: &[&ClientSecret] = match self.auth {
+        let secrets: &[ClientSecret] = match self.auth {
             K::Basic | K::BasicRaw | K::Post | K::Json | K::Query => self.secrets,
             K::None => &[],
             K::PrivateKeyJwt | K::Mtls | K::MintedJwtSecret | K::PlatformKey | K::HeaderTmpl => {
@@ -196,7 +194,7 @@ impl Client<'_> {
                 )));
             }
         };
-        Ok(secrets.iter().take(2).copied())
+        Ok(secrets.iter())
     }
 }
 

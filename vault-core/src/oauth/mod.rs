@@ -42,4 +42,4 @@ pub(crate) use self::discovery::{Discovery, Metadata};
 pub(crate) use self::id_token::{Expected, validate as validate_id_token};
 pub(crate) use self::jwks::Jwks;
 pub(crate) use self::revoke::RevokeTokens;
-pub(crate) use self::types::{Account, Failure, FailureClass, Grant, ReplyBody, RevokeOutcome, TokenReply};
+pub(crate) use self::types::{Account, Failure, FailureClass, Grant, RevokeOutcome, TokenReply};

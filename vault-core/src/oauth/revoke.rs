@@ -2,14 +2,14 @@
 
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method};
-use oauth2::basic::BasicRevocationErrorResponse;
-use oauth2::{AccessToken, RefreshToken, RequestTokenError, RevocationUrl, StandardRevocableToken};
+use oauth2::{AccessToken, RefreshToken, RevocationUrl, StandardRevocableToken};
 use url::Url;
 
-use super::classify::{Refused, malformed};
-use super::client::{Client, Sending};
+use super::classify::Refused;
+use super::client::Client;
 use super::json;
 use super::rewrite::{JSON, Rewrite, misconfigured, raw_basic};
+use super::token::captured;
 use super::types::{Failure, FailureClass, ReplyBody, RevokeOutcome};
 use super::wire::Wire;
 use crate::http::{HttpRequest, HttpResponse};
@@ -84,11 +84,10 @@ impl Client<'_> {
         token: Token<'_>,
         wire: &Wire<'_>,
     ) -> Result<RevokeOutcome, Failure> {
-        let secrets: Vec<&ClientSecret> = match self.spec.revoke.shape {
-            RevokeShape::Rfc7009 | RevokeShape::DeleteBasicJson => self.usable_secrets()?.collect(),
-            _ => Vec::new(),
+        let mut secrets = match self.spec.revoke.shape {
+            RevokeShape::Rfc7009 | RevokeShape::DeleteBasicJson => self.usable_secrets()?,
+            _ => [].iter(),
         };
-        let mut secrets = secrets.into_iter();
         let mut secret = secrets.next();
         loop {
             match self.revoke_with(url, token, secret, wire).await {
@@ -138,14 +137,6 @@ impl Client<'_> {
             standard: &[],
             own: &[],
         };
-        let rewrite = &rewrite;
-        let adapter = move |request| -> Sending<'_> {
-            Box::pin(async move {
-                let request = rewrite.apply(request).map_err(Failure::from)?;
-                let outcome = self.verdict(&wire.send(request).await?)?;
-                Ok(standard(outcome))
-            })
-        };
         // The crate insists on https; which schemes are good enough is for the `HttpClient` to say.
         let mut secure = url.clone();
         let _ = secure.set_scheme("https");
@@ -161,10 +152,9 @@ impl Client<'_> {
         let request = client
             .revoke_token(token)
             .map_err(|_| Failure::from(misconfigured("the revocation endpoint is not https".into())))?;
-        match request.request_async(&adapter).await {
-            Ok(()) => Ok(RevokeOutcome::Revoked),
-            Err(error) => outcome(error),
-        }
+        let request = captured(|http| drop(request.request(&http)))?;
+        let request = rewrite.apply(request).map_err(Failure::from)?;
+        self.verdict(&wire.send(request).await?)
     }
 
     fn bearer(&self, method: Method, url: &Url, token: &SecretString) -> Result<HttpRequest, Failure> {
@@ -220,27 +210,6 @@ impl Client<'_> {
             FailureClass::InvalidGrant => Ok(RevokeOutcome::Revoked),
             _ => Err(refused),
         }
-    }
-}
-
-/// An outcome as RFC 7009 puts it.
-fn standard(outcome: RevokeOutcome) -> oauth2::HttpResponse {
-    let mut response = http::Response::new(Vec::new());
-    if outcome == RevokeOutcome::Unsupported {
-        *response.status_mut() = http::StatusCode::BAD_REQUEST;
-        *response.body_mut() = format!(r#"{{"error":"{UNSUPPORTED}"}}"#).into_bytes();
-    }
-    response
-}
-
-fn outcome(
-    error: RequestTokenError<Refused, BasicRevocationErrorResponse>,
-) -> Result<RevokeOutcome, Refused> {
-    match error {
-        RequestTokenError::Request(refused) => Err(refused),
-        RequestTokenError::ServerResponse(_) => Ok(RevokeOutcome::Unsupported),
-        // The adapter hands over nothing else.
-        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => Err(malformed("body").into()),
     }
 }
 

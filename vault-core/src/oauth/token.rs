@@ -1,7 +1,5 @@
 //! One question to the token endpoint, through the `oauth2` crate.
 
-use std::sync::OnceLock;
-
 use oauth2::basic::{BasicRequestTokenError, BasicTokenResponse};
 use oauth2::{AuthorizationCode, PkceCodeVerifier, RefreshToken, TokenUrl};
 use url::Url;
@@ -10,7 +8,7 @@ use super::classify::{Refused, malformed};
 use super::client::Client;
 use super::grant::Context;
 use super::reply::{self, TokenSets};
-use super::rewrite::Rewrite;
+use super::rewrite::{Rewrite, misconfigured};
 use super::types::{Failure, Grant, ReplyBody};
 use super::wire::Wire;
 use crate::clock::Timestamp;
@@ -53,47 +51,46 @@ impl Client<'_> {
         }
     }
 
+    /// The crate writes the request and reads the reply; between the two they are rewritten and sent here. Its
+    /// asynchronous calls do both in one go, but their futures are not `Send` for a client that borrows.
     async fn ask_with(
         &self,
         ask: &Ask<'_>,
         secret: Option<&ClientSecret>,
         wire: &Wire<'_>,
     ) -> Result<Vec<Grant>, Refused> {
-        let body = OnceLock::new();
-        let body_slot = &body;
-        let adapter = move |request| async move {
-            let response = self.send(ask, request, wire).await?;
-            let head = self.head(ask.phase, &response);
-            let whole = reply::read(self.spec, head, &response)?;
-            let sets = TokenSets::find(&self.spec.response, ask.phase, &whole.0)?;
-            let standard = reply::standard(&self.spec.response, sets.main)?;
-            let standard = http::Response::new(standard.0.to_string().into_bytes());
-            let _ = body_slot.set(whole);
-            Ok::<_, Refused>(standard)
-        };
-        let client = self
-            .basic(secret)
-            .set_token_uri(TokenUrl::from_url(ask.url.clone()));
-        let token = match ask.credential {
-            Credential::Client => client.exchange_client_credentials().request_async(&adapter).await,
+        let request = captured(|http| drop(self.through_crate(ask, secret, http)))?;
+        let response = self.send(ask, request, wire).await?;
+        let head = self.head(ask.phase, &response);
+        let body = reply::read(self.spec, head, &response)?;
+        let sets = TokenSets::find(&self.spec.response, ask.phase, &body.0)?;
+        let standard = reply::standard(&self.spec.response, sets.main)?;
+        let standard = standard.0.to_string().into_bytes();
+        let reply = |_| Ok(http::Response::new(standard.clone()));
+        let token = self.through_crate(ask, secret, &reply).map_err(|_| malformed("body"))?;
+        Ok(self.grants(ask.phase, &token, &body)?)
+    }
+
+    fn through_crate(
+        &self,
+        ask: &Ask<'_>,
+        secret: Option<&ClientSecret>,
+        http: &Exchange<'_>,
+    ) -> Result<BasicTokenResponse, BasicRequestTokenError<Captured>> {
+        let client = self.basic(secret).set_token_uri(TokenUrl::from_url(ask.url.clone()));
+        match ask.credential {
+            Credential::Client => client.exchange_client_credentials().request(&http),
             Credential::Code(code, verifier) => {
                 let mut request = client.exchange_code(AuthorizationCode::new(owned(code)));
                 if let Some(verifier) = verifier {
                     request = request.set_pkce_verifier(PkceCodeVerifier::new(owned(verifier)));
                 }
-                request.request_async(&adapter).await
+                request.request(&http)
             }
             Credential::Refresh(token) => {
-                let token = RefreshToken::new(owned(token));
-                client
-                    .exchange_refresh_token(&token)
-                    .request_async(&adapter)
-                    .await
+                client.exchange_refresh_token(&RefreshToken::new(owned(token))).request(&http)
             }
-        };
-        let token = token.map_err(refused)?;
-        let body = body.into_inner().ok_or_else(|| malformed("body"))?;
-        Ok(self.grants(ask.phase, &token, &body)?)
+        }
     }
 
     /// `token` is the main token set of `body`.
@@ -143,12 +140,22 @@ impl Client<'_> {
     }
 }
 
-fn refused(error: BasicRequestTokenError<Refused>) -> Refused {
-    match error {
-        BasicRequestTokenError::Request(refused) => refused,
-        // The adapter hands over nothing but well-formed successes.
-        _ => malformed("body").into(),
-    }
+/// What the crate sends its requests with: keeps the request, or answers with a reply that is here already.
+pub(super) type Exchange<'a> = dyn Fn(oauth2::HttpRequest) -> Result<oauth2::HttpResponse, Captured> + 'a;
+
+/// The request was taken from the crate instead of being sent.
+#[derive(Debug, thiserror::Error)]
+#[error("the request was not sent")]
+pub(super) struct Captured;
+
+/// The request that `send` hands to the client it is given.
+pub(super) fn captured(send: impl FnOnce(&Exchange<'_>)) -> Result<oauth2::HttpRequest, Failure> {
+    let taken = std::cell::Cell::new(None);
+    send(&|request| {
+        taken.set(Some(request));
+        Err(Captured)
+    });
+    taken.into_inner().ok_or_else(|| Failure::from(misconfigured("the request cannot be written".into())))
 }
 
 fn owned(secret: &SecretString) -> String {
