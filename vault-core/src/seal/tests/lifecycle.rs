@@ -160,6 +160,7 @@ async fn e01_a_damaged_list_of_data_keys_is_an_error() {
     );
     let longer = [&record.wrapped[..], &[0]].concat();
     refused(damaged(longer).await, ErrorKind::CorruptRecord, "malformed");
+    refused(damaged(vec![1, 0]).await, ErrorKind::CorruptRecord, "malformed");
     damaged(record.wrapped.clone()).await.expect("mended");
 }
 
