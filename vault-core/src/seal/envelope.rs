@@ -179,7 +179,7 @@ impl Derived {
 
 /// Depends on everything that is sealed, so that a repeated random state does not repeat a key for other content.
 /// The padded plaintext begins with a zero byte, which is no field's tag: the two inputs cannot run into each other.
-fn hedged_salt(key: &Key, random: &[u8; 32], fields: &[u8], padded: &[u8]) -> [u8; 32] {
+pub(super) fn hedged_salt(key: &Key, random: &[u8; 32], fields: &[u8], padded: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_keyed(key.as_bytes());
     hasher
         .update(b"salt")

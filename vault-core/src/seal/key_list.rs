@@ -35,7 +35,7 @@ impl KeyList {
         match bytes {
             [] => Err(corrupt("truncated".to_owned())),
             [FORMAT, list @ ..] if bytes.len() <= MAX_BYTES => match postcard::take_from_bytes(list) {
-                Ok((keys, [])) => Ok(Self(keys)),
+                Ok((keys, [])) if !Vec::is_empty(&keys) => Ok(Self(keys)),
                 _ => Err(corrupt("malformed".to_owned())),
             },
             [FORMAT, ..] => Err(corrupt("too long".to_owned())),

@@ -67,7 +67,7 @@ impl KeyRing {
         Self::from_var(var, std::env::var_os(var))
     }
 
-    fn from_var(var: &str, value: Option<OsString>) -> Result<Self, Error> {
+    pub(super) fn from_var(var: &str, value: Option<OsString>) -> Result<Self, Error> {
         let origin = format!("environment variable {var}");
         let value = value.ok_or_else(|| invalid(format!("{origin} is not set")))?;
         let text = SecretBytes::new(value.into_encoded_bytes());
