@@ -12,6 +12,7 @@ use crate::context::{Context, run};
 const OLDEST: [u32; 3] = [20, 19, 0];
 /// Fetched when the one on PATH is older: Debian 12 has Node 18.
 const PINNED: &str = "22.23.3";
+const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Finds a Node.js that is new enough; gets one where this machine allows it.
 pub(crate) fn find(context: &Context) -> Result<OsString> {
@@ -46,6 +47,10 @@ fn npm(command: &str) -> Command {
         "--loglevel=error",
     ]);
     npm.stdin(Stdio::null()).stdout(Stdio::null());
+    // Node brings its own list of authorities: behind a proxy only the system's list knows that one's.
+    if env::var_os("NODE_EXTRA_CA_CERTS").is_none() && Path::new(SYSTEM_CA).exists() {
+        npm.env("NODE_EXTRA_CA_CERTS", SYSTEM_CA);
+    }
     npm
 }
 
