@@ -43,10 +43,11 @@ fn npm(command: &str) -> Command {
         "--ignore-scripts",
         "--no-audit",
         "--no-fund",
-        "--no-update-notifier",
         "--loglevel=error",
     ]);
-    npm.stdin(Stdio::null()).stdout(Stdio::null());
+    npm.env("NO_UPDATE_NOTIFIER", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     // Node brings its own list of authorities: behind a proxy only the system's list knows that one's.
     if env::var_os("NODE_EXTRA_CA_CERTS").is_none() && Path::new(SYSTEM_CA).exists() {
         npm.env("NODE_EXTRA_CA_CERTS", SYSTEM_CA);
@@ -57,10 +58,7 @@ fn npm(command: &str) -> Command {
 /// As root on Debian.
 fn install() -> Result<()> {
     if env::consts::OS != "linux" || !is_root() || !has_apt() {
-        return Err(
-            "Node.js or npm is not on PATH; install Node.js 20.19 or newer, the tests' provider runs on it"
-                .into(),
-        );
+        return Err("Node.js or npm is not on PATH; install Node.js 20.19 or newer with npm".into());
     }
     eprintln!("Node.js or npm is not on PATH: installing Debian's");
     // An unreachable third-party source fails the update, and need not matter.
@@ -76,10 +74,8 @@ fn install() -> Result<()> {
 
 fn apt_get() -> Command {
     let mut apt_get = Command::new("apt-get");
-    apt_get
-        .arg("-qq")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null());
+    apt_get.arg("-qq").env("DEBIAN_FRONTEND", "noninteractive");
+    apt_get.stdin(Stdio::null()).stdout(Stdio::null());
     apt_get
 }
 
