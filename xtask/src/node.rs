@@ -12,6 +12,7 @@ use crate::context::{Context, run};
 const OLDEST: [u32; 3] = [20, 19, 0];
 /// Fetched when the one on PATH is older: Debian 12 has Node 18.
 const PINNED: &str = "22.23.3";
+const SYSTEM_CA: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// Finds a Node.js that is new enough; gets one where this machine allows it.
 pub(crate) fn find(context: &Context) -> Result<OsString> {
@@ -42,20 +43,22 @@ fn npm(command: &str) -> Command {
         "--ignore-scripts",
         "--no-audit",
         "--no-fund",
-        "--no-update-notifier",
         "--loglevel=error",
     ]);
-    npm.stdin(Stdio::null()).stdout(Stdio::null());
+    npm.env("NO_UPDATE_NOTIFIER", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    // Node brings its own list of authorities: behind a proxy only the system's list knows that one's.
+    if env::var_os("NODE_EXTRA_CA_CERTS").is_none() && Path::new(SYSTEM_CA).exists() {
+        npm.env("NODE_EXTRA_CA_CERTS", SYSTEM_CA);
+    }
     npm
 }
 
 /// As root on Debian.
 fn install() -> Result<()> {
     if env::consts::OS != "linux" || !is_root() || !has_apt() {
-        return Err(
-            "Node.js or npm is not on PATH; install Node.js 20.19 or newer, the tests' provider runs on it"
-                .into(),
-        );
+        return Err("Node.js or npm is not on PATH; install Node.js 20.19 or newer with npm".into());
     }
     eprintln!("Node.js or npm is not on PATH: installing Debian's");
     // An unreachable third-party source fails the update, and need not matter.
@@ -71,10 +74,8 @@ fn install() -> Result<()> {
 
 fn apt_get() -> Command {
     let mut apt_get = Command::new("apt-get");
-    apt_get
-        .arg("-qq")
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .stdin(Stdio::null());
+    apt_get.arg("-qq").env("DEBIAN_FRONTEND", "noninteractive");
+    apt_get.stdin(Stdio::null()).stdout(Stdio::null());
     apt_get
 }
 
