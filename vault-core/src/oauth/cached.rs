@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::hash::Hash;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,9 +17,6 @@ pub(crate) const FRESH: Duration = Duration::from_secs(60 * 60);
 pub(crate) const FAILURE: Duration = Duration::from_secs(30);
 /// How often a document may be fetched again before its time, because something was missing in it.
 pub(crate) const REFETCH: Duration = Duration::from_secs(5 * 60);
-
-/// A request that is only made when it is needed. Boxed, so that what awaits it is `Send` for every lifetime.
-pub(crate) type Fetch<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// A bounded cache of documents of type `T`.
 ///
@@ -64,10 +60,11 @@ impl<K: Hash + Eq + Clone, T> Cached<K, T> {
     ///
     /// # Errors
     /// Those of `fetch`, now or within the last [`FAILURE`], when no document is known at all.
-    pub(crate) async fn get(&self, key: &K, fetch: Fetch<'_, T>) -> Result<Arc<T>, Error>
+    pub(crate) async fn get<F>(&self, key: &K, fetch: impl FnOnce() -> F + Send) -> Result<Arc<T>, Error>
     where
         K: Send + Sync,
         T: Send + Sync,
+        F: Future<Output = Result<T, Error>> + Send,
     {
         let entry = self.entry(key);
         if let Some(answer) = entry.known().answer(self.clock.monotonic()) {
@@ -78,7 +75,7 @@ impl<K: Hash + Eq + Clone, T> Cached<K, T> {
         if let Some(answer) = entry.known().answer(self.clock.monotonic()) {
             return answer;
         }
-        match self.fetch(&entry, fetch).await {
+        match self.fetch(&entry, fetch()).await {
             Ok(document) => Ok(document),
             Err(error) => entry.known().last_good().ok_or(error),
         }
@@ -89,28 +86,30 @@ impl<K: Hash + Eq + Clone, T> Cached<K, T> {
     ///
     /// # Errors
     /// Those of `fetch`, now or within the last [`FAILURE`].
-    pub(crate) async fn refetch(
+    pub(crate) async fn refetch<F>(
         &self,
         key: &K,
         seen: &Arc<T>,
-        fetch: Fetch<'_, T>,
+        fetch: impl FnOnce() -> F + Send,
     ) -> Result<Arc<T>, Error>
     where
         K: Send + Sync,
         T: Send + Sync,
+        F: Future<Output = Result<T, Error>> + Send,
     {
         let entry = self.entry(key);
         let _turn = entry.turn.lock().await;
         if let Some(answer) = entry.known().newer(seen, self.clock.monotonic()) {
             return answer;
         }
-        self.fetch(&entry, fetch).await
+        self.fetch(&entry, fetch()).await
     }
 
-    async fn fetch(&self, entry: &Entry<T>, fetching: Fetch<'_, T>) -> Result<Arc<T>, Error>
+    async fn fetch<F>(&self, entry: &Entry<T>, fetching: F) -> Result<Arc<T>, Error>
     where
         K: Send + Sync,
         T: Send + Sync,
+        F: Future<Output = Result<T, Error>> + Send,
     {
         let outcome = fetching.await.map(Arc::new);
         let now = self.clock.monotonic();

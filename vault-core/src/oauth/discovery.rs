@@ -106,7 +106,7 @@ impl Discovery {
             issuer_template: spec_discovery.issuer_template.clone(),
             endpoint_hosts: spec_discovery.endpoint_hosts.clone(),
         };
-        self.cached.get(&key, Box::pin(self.fetch(&key))).await
+        self.cached.get(&key, || self.fetch(&key)).await
     }
 
     async fn fetch(&self, key: &Key) -> Result<Metadata, Error> {

@@ -91,13 +91,13 @@ impl Jwks {
         kid: Option<&str>,
         alg: Algorithm,
     ) -> Result<Arc<VerifyingKey>, Error> {
-        let known = self.cached.get(jwks_uri, Box::pin(self.fetch(jwks_uri))).await?;
+        let known = self.cached.get(jwks_uri, || self.fetch(jwks_uri)).await?;
         if let Some(key) = known.choose(kid, alg)? {
             return Ok(key);
         }
         let newer = self
             .cached
-            .refetch(jwks_uri, &known, Box::pin(self.fetch(jwks_uri)))
+            .refetch(jwks_uri, &known, || self.fetch(jwks_uri))
             .await?;
         newer.choose(kid, alg)?.ok_or_else(|| invalid("unknown kid"))
     }
