@@ -44,7 +44,8 @@
 //! - Encrypt the file. What must not be read is sealed before it comes here; identifiers, times and statuses are not.
 //! - Wait forever: a lock that another process keeps for five seconds is
 //!   [`StoreErrorKind::Busy`](vault_core::store::StoreErrorKind::Busy).
-//! - Share an in-memory database between connections. There is `vault-memory` for that.
+//! - Keep an in-memory database: that ends with its connection, which a pool may close whenever a future is dropped.
+//!   There is `vault-memory` for that.
 //!
 //! # Features
 //! - `sqlite` (default): [`SqliteStore`], with SQLite compiled in.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use sqlx::Row as _;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey};
 use vault_core::store::{Lease, LeaseAcquire, StoreError};

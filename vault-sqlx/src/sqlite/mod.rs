@@ -73,8 +73,8 @@ impl SqliteStore {
 
     /// On the host's own pool. Call [`migrate`](Self::migrate) once before use, or apply the files of `schema/sqlite`.
     ///
-    /// The pool should have a busy timeout, and its database be in WAL mode with `synchronous=FULL`. An in-memory
-    /// database belongs to one connection: such a pool must have exactly one, and never close it.
+    /// The pool should have a busy timeout, and its database be in WAL mode with `synchronous=FULL`. The database should
+    /// be a file: one in memory ends with its connection, and a pool may close that whenever a future is dropped.
     #[must_use]
     pub fn new(pool: SqlitePool) -> Self {
         Self {
