@@ -41,6 +41,19 @@ mod through_a_fault_store_without_faults {
     vault_testkit::conformance!(backend);
 }
 
+mod on_one_store_for_all_tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+
+    static STORE: LazyLock<MemoryStore> = LazyLock::new(MemoryStore::new);
+
+    async fn backend() -> Stores {
+        Stores::from_backend(STORE.clone())
+    }
+    vault_testkit::conformance!(backend);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn s16_clones_share_one_store() {
     let store = MemoryStore::new();

@@ -19,7 +19,7 @@
 //! else, so the stores may all be one; what they leave behind is theirs alone, but it stays: use a store for tests.
 //!
 //! The races need threads: where you call a function yourself, do so on tokio's multi-thread runtime.
-#![allow(
+#![expect(
     clippy::missing_panics_doc,
     reason = "a check that fails panics; all of them do"
 )]

@@ -153,7 +153,7 @@ pub(super) async fn all<T>(limit: u32, list: impl AsyncFn(Page) -> Result<Paged<
     let mut page = Page::first(limit);
     let mut items = Vec::new();
     loop {
-        let paged = list(page).await.expect(WORKS);
+        let paged = list(page.clone()).await.expect(WORKS);
         assert!(
             paged.items.len() <= limit as usize,
             "a page holds at most its limit"
@@ -165,6 +165,7 @@ pub(super) async fn all<T>(limit: u32, list: impl AsyncFn(Page) -> Result<Paged<
         items.extend(paged.items);
         match paged.next {
             Some(after) => {
+                assert_ne!(page.after.as_ref(), Some(&after), "a listing moves on");
                 page = Page {
                     after: Some(after),
                     limit,
