@@ -174,21 +174,17 @@ impl Fixture {
         seen[0].clone()
     }
 
-    pub(super) fn client<'a>(&'a self, secrets: &'a [&'a ClientSecret]) -> Client<'a> {
+    pub(super) fn client(&self) -> Client<'_> {
         Client {
             spec: &self.spec,
             endpoints: &self.endpoints,
             client_id: &self.client_id,
-            secrets,
+            secrets: &self.secrets,
             auth: self.auth,
             http: &self.http,
             clock: &self.clock,
             timeout: Duration::from_secs(20),
         }
-    }
-
-    fn secrets(&self) -> Vec<&ClientSecret> {
-        self.secrets.iter().collect()
     }
 
     pub(super) async fn exchange(&self) -> Result<Vec<Grant>, Failure> {

@@ -1,0 +1,151 @@
+mod connections;
+mod connectors;
+mod error;
+mod file;
+mod flows;
+mod keys;
+mod leases;
+mod owed;
+mod schema;
+
+use std::path::{self, Path};
+use std::time::{Duration, Instant};
+
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use vault_core::store::{StoreError, StoreErrorKind};
+
+use self::error::fault;
+use crate::row::fields;
+
+/// All four stores in one SQLite database. Clones share its connections.
+///
+/// Writes go through one connection, where they queue in order instead of polling for SQLite's lock; reads go through
+/// others and wait for nobody.
+///
+/// # Time
+/// Leases run on the machine's wall clock, as SQLite reads it: the one clock that all processes on a machine share. If
+/// somebody sets it, leases end by so much early or late; fences are not affected.
+#[derive(Debug, Clone)]
+pub struct SqliteStore {
+    readers: SqlitePool,
+    writer: SqlitePool,
+}
+
+/// How long to wait for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const READERS: u32 = 4;
+
+/// Takes the write lock at the start. A transaction that reads first and locks later can fail half way as "busy", and no
+/// waiting would help it.
+const IMMEDIATE: &str = "BEGIN IMMEDIATE";
+
+fields!(SqliteRow);
+
+impl SqliteStore {
+    /// Opens the database file, creating it (mode 0600) if it is not there, and brings its schema up to date.
+    ///
+    /// The database is in WAL mode with `synchronous=FULL`: a write that returned survives a crash and a power cut, as
+    /// far as the disk keeps its word.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Misconfigured`] when others than its owner can open the file, when the path cannot be used, or
+    /// when the file system does not support WAL; the source names the path. Else as [`migrate`](Self::migrate).
+    pub async fn open(path: impl AsRef<Path> + Send) -> Result<Self, StoreError> {
+        // Absolute, so that no name (":memory:", "file:...") means anything else to SQLite.
+        let path = path::absolute(path).map_err(|error| {
+            StoreError::new(StoreErrorKind::Misconfigured, "the path of the database").with_source(error)
+        })?;
+        file::prepare(&path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .busy_timeout(BUSY_TIMEOUT)
+            .synchronous(SqliteSynchronous::Full);
+        let store = Self {
+            writer: pool(1).connect_lazy_with(options.clone()),
+            readers: pool(READERS).connect_lazy_with(options),
+        };
+        store.enable_wal().await?;
+        store.migrate().await?;
+        Ok(store)
+    }
+
+    /// On the host's own pool. Call [`migrate`](Self::migrate) once before use, or apply the files of `schema/sqlite`.
+    ///
+    /// The pool should have a busy timeout, and its database be in WAL mode with `synchronous=FULL`. The database should
+    /// be a file: one in memory ends with its connection, and a pool may close that whenever a future is dropped.
+    #[must_use]
+    pub fn new(pool: SqlitePool) -> Self {
+        Self {
+            writer: pool.clone(),
+            readers: pool,
+        }
+    }
+
+    /// Closes all connections, waiting for those in use. Later calls fail as [`StoreErrorKind::Unavailable`].
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Changing to WAL takes an exclusive lock, for which SQLite does not wait by itself.
+    async fn enable_wal(&self) -> Result<(), StoreError> {
+        let deadline = Instant::now() + BUSY_TIMEOUT;
+        loop {
+            let mode = sqlx::query_scalar::<_, String>("PRAGMA journal_mode = WAL")
+                .fetch_one(&self.writer)
+                .await
+                .map_err(fault("enabling the write-ahead log"));
+            match mode {
+                Ok(mode) if mode == "wal" => return Ok(()),
+                Ok(_) => {
+                    let message = "the file system does not support a write-ahead log";
+                    return Err(StoreError::new(StoreErrorKind::Misconfigured, message));
+                }
+                Err(error) if error.kind() == StoreErrorKind::Busy && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// A connection to write on.
+    async fn writer(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        loop {
+            let mut connection = self
+                .writer
+                .acquire()
+                .await
+                .map_err(fault("connecting to the database"))?;
+            // After some faults (disk full, I/O) SQLite ends a transaction by itself. The driver does not notice, and
+            // would refuse to begin another one on that connection for good.
+            if !connection.is_in_transaction() {
+                return Ok(connection);
+            }
+            connection.close_on_drop();
+        }
+    }
+}
+
+/// Ends by rollback unless committed, also when the future that it is in is dropped.
+async fn begin(connection: &mut SqliteConnection) -> Result<Transaction<'_, Sqlite>, StoreError> {
+    connection
+        .begin_with(IMMEDIATE)
+        .await
+        .map_err(fault("beginning a write"))
+}
+
+async fn commit(tx: Transaction<'_, Sqlite>) -> Result<(), StoreError> {
+    tx.commit().await.map_err(fault("committing a write"))
+}
+
+/// No ping before use: the file does not go away. No idle or lifetime limit either: caches would be lost.
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+}

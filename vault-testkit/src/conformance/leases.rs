@@ -1,0 +1,227 @@
+//! What a [`ConnectionStore`] must do with refresh leases.
+
+use std::time::Duration;
+
+use vault_core::id::{AttemptId, ConnectionKey};
+use vault_core::store::{Condition, ConnectionRecord, ConnectionStore, Lease, LeaseAcquire, Put};
+
+use super::support::{WORKS, attempt, connection, key, next, race, tenant};
+
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(60);
+/// Soon over.
+const SHORT: Duration = Duration::from_millis(50);
+
+/// There is no lease on what does not exist, and asking for one does not create it.
+pub async fn a_lease_on_nothing_is_absent(store: &dyn ConnectionStore) {
+    let key = key(&tenant(), "nobody");
+    let holder = attempt();
+    assert_eq!(acquire(store, &key, holder, LONG).await, LeaseAcquire::Absent);
+    assert!(!renew(store, &key, holder, 1).await);
+    store.release_lease(&key, holder, 1).await.expect(WORKS);
+
+    assert_eq!(store.get(&key).await.expect(WORKS), None);
+    let created = store.put(&connection(&key), Condition::Absent, None).await;
+    assert_eq!(created.expect(WORKS), Put::Written);
+    acquired(store, &key, attempt(), LONG).await;
+}
+
+/// A lease keeps others out until it is released, can be renewed, and only by its holder under its fence.
+pub async fn a_lease_is_held_until_released(store: &dyn ConnectionStore) {
+    let key = stored(store).await.key;
+    let (holder, other) = (attempt(), attempt());
+    let lease = acquired(store, &key, holder, LONG).await;
+    held(store, &key, other).await;
+
+    assert!(renew(store, &key, holder, lease.fence).await);
+    assert!(!renew(store, &key, other, lease.fence).await);
+    assert!(!renew(store, &key, holder, lease.fence + 1).await);
+    store.release_lease(&key, other, lease.fence).await.expect(WORKS);
+    store
+        .release_lease(&key, holder, lease.fence + 1)
+        .await
+        .expect(WORKS);
+    held(store, &key, other).await;
+
+    store.release_lease(&key, holder, lease.fence).await.expect(WORKS);
+    assert!(!renew(store, &key, holder, lease.fence).await);
+    let following = acquired(store, &key, other, LONG).await;
+    assert_eq!(following.fence, lease.fence + 1);
+    assert!(following.granted_at >= lease.granted_at);
+    store.release_lease(&key, holder, lease.fence).await.expect(WORKS);
+    held(store, &key, holder).await;
+}
+
+/// Its holder may take a lease again. The fence rises, and the former fence is worth nothing any more.
+pub async fn a_holder_may_acquire_again(store: &dyn ConnectionStore) {
+    let key = stored(store).await.key;
+    let holder = attempt();
+    let first = acquired(store, &key, holder, LONG).await;
+    let second = acquired(store, &key, holder, LONG).await;
+    assert_eq!(second.fence, first.fence + 1);
+    assert!(!renew(store, &key, holder, first.fence).await);
+    store.release_lease(&key, holder, first.fence).await.expect(WORKS);
+    held(store, &key, attempt()).await;
+    assert!(renew(store, &key, holder, second.fence).await);
+}
+
+/// A lease that is not renewed lapses by itself. Its holder cannot renew it then, and the next fence is higher.
+pub async fn a_lease_lapses(store: &dyn ConnectionStore) {
+    let key = stored(store).await.key;
+    let (holder, other) = (attempt(), attempt());
+    let first = acquired(store, &key, holder, SHORT).await;
+    let second = once_lapsed(store, &key, other).await;
+    assert_eq!(second.fence, first.fence + 1);
+    assert!(second.granted_at.saturating_since(first.granted_at) >= SHORT);
+
+    assert!(!renew(store, &key, holder, first.fence).await);
+    store.release_lease(&key, holder, first.fence).await.expect(WORKS);
+    held(store, &key, holder).await;
+}
+
+/// A lease that lapsed cannot be renewed even if nobody took it, and a renewal counts from now.
+pub async fn only_a_live_lease_can_be_renewed(store: &dyn ConnectionStore) {
+    let key = stored(store).await.key;
+    let holder = attempt();
+    let lease = acquired(store, &key, holder, LONG).await;
+    let cut_short = store.renew_lease(&key, holder, lease.fence, Duration::ZERO).await;
+    assert!(cut_short.expect(WORKS));
+    assert!(!renew(store, &key, holder, lease.fence).await);
+
+    let lapsing = acquired(store, &key, holder, Duration::ZERO).await;
+    assert!(!renew(store, &key, holder, lapsing.fence).await);
+    acquired(store, &key, attempt(), LONG).await;
+}
+
+/// Any span is a span: the longest is a very long one.
+pub async fn a_lease_of_any_length_is_granted(store: &dyn ConnectionStore) {
+    let key = stored(store).await.key;
+    let holder = attempt();
+    let lease = acquired(store, &key, holder, Duration::MAX).await;
+    let refused = acquire(store, &key, attempt(), LONG).await;
+    assert!(
+        matches!(refused, LeaseAcquire::Held { remaining } if remaining > LONG),
+        "{refused:?}"
+    );
+    let renewed = store.renew_lease(&key, holder, lease.fence, Duration::MAX).await;
+    assert!(renewed.expect(WORKS));
+}
+
+/// Writing the record leaves its lease alone, and the lease leaves the record alone, version included.
+pub async fn leases_and_writes_do_not_meet(store: &dyn ConnectionStore) {
+    let first = stored(store).await;
+    let key = first.key.clone();
+    let holder = attempt();
+    let lease = acquired(store, &key, holder, LONG).await;
+    assert!(renew(store, &key, holder, lease.fence).await);
+    assert_eq!(store.get(&key).await.expect(WORKS).as_ref(), Some(&first));
+
+    let second = next(&first);
+    let written = store.put(&second, Condition::Version(first.version), None).await;
+    assert_eq!(written.expect(WORKS), Put::Written);
+    held(store, &key, attempt()).await;
+    assert!(renew(store, &key, holder, lease.fence).await);
+    store.release_lease(&key, holder, lease.fence).await.expect(WORKS);
+    assert_eq!(store.get(&key).await.expect(WORKS), Some(second));
+}
+
+/// A deleted record takes its lease with it: what is made after it is free.
+pub async fn a_lease_ends_with_its_record(store: &dyn ConnectionStore) {
+    let record = stored(store).await;
+    let holder = attempt();
+    let lease = acquired(store, &record.key, holder, LONG).await;
+    let deleted = store.delete(&record.key, record.version, None).await;
+    assert_eq!(deleted.expect(WORKS), Put::Written);
+    assert!(!renew(store, &record.key, holder, lease.fence).await);
+    assert_eq!(
+        acquire(store, &record.key, holder, LONG).await,
+        LeaseAcquire::Absent
+    );
+
+    let again = store.put(&connection(&record.key), Condition::Absent, None).await;
+    assert_eq!(again.expect(WORKS), Put::Written);
+    assert!(!renew(store, &record.key, holder, lease.fence).await);
+    acquired(store, &record.key, attempt(), LONG).await;
+}
+
+/// Of many who seek one lease at once, one gets it.
+pub async fn a_race_for_a_lease_has_one_holder(store: &dyn ConnectionStore) {
+    let key = stored(store).await.key;
+    let outcomes: [_; 8] = race(async |_| acquire(store, &key, attempt(), LONG).await);
+    let won = |outcome: &&LeaseAcquire| matches!(outcome, LeaseAcquire::Acquired(_));
+    assert_eq!(outcomes.iter().filter(won).count(), 1, "{outcomes:?}");
+    let lost = |outcome: &&LeaseAcquire| matches!(outcome, LeaseAcquire::Held { .. });
+    assert_eq!(outcomes.iter().filter(lost).count(), 7, "{outcomes:?}");
+}
+
+/// However many take and release a lease in turn, no two ever had the same fence.
+pub async fn fences_never_repeat(store: &dyn ConnectionStore) {
+    const TURNS: usize = 3;
+    let key = stored(store).await.key;
+    let fences: [[u64; TURNS]; 4] = race(async |_| {
+        let mut fences = [0; TURNS];
+        for fence in &mut fences {
+            let holder = attempt();
+            *fence = once_lapsed(store, &key, holder).await.fence;
+            assert!(renew(store, &key, holder, *fence).await, "held by us alone");
+            store.release_lease(&key, holder, *fence).await.expect(WORKS);
+        }
+        fences
+    });
+    let mut fences = fences.as_flattened().to_vec();
+    fences.sort_unstable();
+    let first = fences[0];
+    let expected: Vec<u64> = (first..).take(fences.len()).collect();
+    assert_eq!(fences, expected, "each acquire raises the fence by one");
+}
+
+async fn stored(store: &dyn ConnectionStore) -> ConnectionRecord {
+    let record = connection(&key(&tenant(), "alice"));
+    let written = store.put(&record, Condition::Absent, None).await;
+    assert_eq!(written.expect(WORKS), Put::Written);
+    record
+}
+
+async fn acquire(
+    store: &dyn ConnectionStore,
+    key: &ConnectionKey,
+    holder: AttemptId,
+    ttl: Duration,
+) -> LeaseAcquire {
+    store.acquire_lease(key, holder, ttl).await.expect(WORKS)
+}
+
+async fn acquired(
+    store: &dyn ConnectionStore,
+    key: &ConnectionKey,
+    holder: AttemptId,
+    ttl: Duration,
+) -> Lease {
+    match acquire(store, key, holder, ttl).await {
+        LeaseAcquire::Acquired(lease) => lease,
+        other => panic!("the lease is free, yet {other:?}"),
+    }
+}
+
+/// Asks until the lease is free.
+async fn once_lapsed(store: &dyn ConnectionStore, key: &ConnectionKey, holder: AttemptId) -> Lease {
+    loop {
+        match acquire(store, key, holder, LONG).await {
+            LeaseAcquire::Acquired(lease) => return lease,
+            LeaseAcquire::Held { .. } => tokio::task::yield_now().await,
+            LeaseAcquire::Absent => panic!("nobody deleted the connection"),
+        }
+    }
+}
+
+async fn held(store: &dyn ConnectionStore, key: &ConnectionKey, by_another: AttemptId) {
+    let refused = acquire(store, key, by_another, LONG).await;
+    assert!(
+        matches!(refused, LeaseAcquire::Held { remaining } if remaining <= LONG && !remaining.is_zero()),
+        "{refused:?}"
+    );
+}
+
+async fn renew(store: &dyn ConnectionStore, key: &ConnectionKey, holder: AttemptId, fence: u64) -> bool {
+    store.renew_lease(key, holder, fence, LONG).await.expect(WORKS)
+}

@@ -1,0 +1,154 @@
+//! The storage contract as tests.
+//!
+//! Each function here is one rule of [`vault_core::store`], as a check over a `&dyn` store. It panics when the store
+//! breaks the rule. [`conformance!`](crate::conformance!) turns them all into named tests of your backend:
+//!
+//! ```
+//! use vault_core::store::Stores;
+//! # use vault_memory::MemoryStore as MyStore;
+//!
+//! async fn my_store() -> Stores {
+//!     Stores::from_backend(MyStore::new())
+//! }
+//! vault_testkit::conformance!(my_store);
+//! # fn main() {}
+//! ```
+//!
+//! The function is called once for each test. It answers with [`Stores`], or with `(Stores, guard)` when something, such
+//! as a temporary folder, must outlive the test. The tests draw tenants and identifiers at random and look at nothing
+//! else, so the stores may all be one; what they leave behind is theirs alone, but it stays: use a store for tests.
+//!
+//! The races need threads: where you call a function yourself, do so on tokio's multi-thread runtime.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a check that fails panics; all of them do"
+)]
+
+use std::any::Any;
+use std::fmt;
+
+use vault_core::store::Stores;
+
+pub mod cancel;
+pub mod connections;
+pub mod connectors;
+pub mod flows;
+pub mod identifiers;
+pub mod keys;
+pub mod leases;
+pub mod listing;
+pub mod owed;
+pub mod schedule;
+mod support;
+
+/// A backend under test, and what must live as long as it does.
+#[non_exhaustive]
+pub struct Fixture {
+    /// The backend.
+    pub stores: Stores,
+    _guard: Box<dyn Any + Send>,
+}
+
+impl fmt::Debug for Fixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.stores.fmt(f)
+    }
+}
+
+impl From<Stores> for Fixture {
+    fn from(stores: Stores) -> Self {
+        Self::from((stores, ()))
+    }
+}
+
+impl<G: Any + Send> From<(Stores, G)> for Fixture {
+    fn from((stores, guard): (Stores, G)) -> Self {
+        Self {
+            stores,
+            _guard: Box::new(guard),
+        }
+    }
+}
+
+/// Makes a named `#[tokio::test]` of each check in [`conformance`](mod@crate::conformance), in the module where it
+/// stands. The argument names an async function that makes the backend: see there. The crate that calls it needs `tokio`
+/// with the features `macros` and `rt-multi-thread`.
+#[macro_export]
+macro_rules! conformance {
+    ($backend:path) => {
+        $crate::conformance!(@ $backend: connectors [
+            connectors::a_connector_comes_back_as_it_was_put
+            connectors::a_connector_put_is_compare_and_swap
+            connectors::a_connector_name_is_unique_within_its_tenant
+            connectors::a_race_for_a_connector_name_has_one_winner
+            connectors::connectors_are_listed_page_by_page
+            identifiers::s06_hostile_identifiers_name_distinct_connectors
+            cancel::s15_a_dropped_connector_put_is_whole_or_nothing
+        ]);
+        $crate::conformance!(@ $backend: connections [
+            connections::a_connection_comes_back_as_it_was_put
+            connections::a_connection_put_is_compare_and_swap
+            connections::a_version_does_not_outlive_its_record
+            connections::any_version_can_be_the_condition
+            connections::conditional_increments_add_up
+            connections::s16_a_race_to_create_has_one_winner
+            connections::a_race_to_delete_has_one_winner
+            leases::a_lease_on_nothing_is_absent
+            leases::a_lease_is_held_until_released
+            leases::a_holder_may_acquire_again
+            leases::a_lease_lapses
+            leases::only_a_live_lease_can_be_renewed
+            leases::a_lease_of_any_length_is_granted
+            leases::leases_and_writes_do_not_meet
+            leases::a_lease_ends_with_its_record
+            leases::a_race_for_a_lease_has_one_holder
+            leases::fences_never_repeat
+            listing::a_listing_shows_the_record_as_it_is
+            listing::a_listing_keeps_to_its_filter
+            listing::every_page_size_lists_everything_once
+            listing::a_listing_survives_inserts_and_deletes
+            listing::a_cursor_outlives_its_connection
+            schedule::the_longest_due_come_first
+            schedule::a_leased_connection_is_not_due
+            schedule::only_an_active_connection_is_due
+            owed::a_revocation_is_owed_only_if_the_write_happens
+            owed::an_owed_revocation_is_rewritten_and_forgotten
+            owed::a_race_to_rewrite_an_owed_revocation_has_one_winner
+            owed::the_longest_owed_come_first
+            owed::owed_revocations_are_listed_page_by_page
+            identifiers::s06_hostile_identifiers_name_distinct_connections
+            identifiers::s06_keys_that_join_alike_stay_apart
+            cancel::s15_a_dropped_put_is_whole_or_nothing
+            cancel::s15_a_dropped_delete_is_whole_or_nothing
+            cancel::s15_a_dropped_lease_call_leaves_a_working_lease
+            cancel::s15_a_dropped_read_harms_nobody
+        ]);
+        $crate::conformance!(@ $backend: flows [
+            flows::a_flow_is_taken_once
+            flows::a_flow_is_never_overwritten
+            flows::a_race_to_take_a_flow_has_one_winner
+            flows::the_cap_counts_an_owners_unexpired_flows
+            flows::a_race_for_the_cap_stays_under_it
+            flows::a_cancel_reaches_one_owners_flows
+            flows::a_purge_removes_what_has_expired
+            identifiers::s06_hostile_identifiers_keep_flows_apart
+            cancel::s15_a_dropped_flow_call_is_whole_or_nothing
+        ]);
+        $crate::conformance!(@ $backend: keys [
+            keys::key_scopes_do_not_meet
+            keys::the_vaults_own_key_is_kept
+            keys::a_key_put_is_compare_and_swap
+            keys::a_race_to_create_a_key_has_one_winner
+            keys::keys_are_listed_page_by_page
+            identifiers::s06_hostile_identifiers_name_distinct_keys
+            cancel::s15_a_dropped_key_put_is_whole_or_nothing
+        ]);
+    };
+    (@ $backend:path: $store:ident [$($part:ident::$check:ident)*]) => {$(
+        #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $check() {
+            let fixture = $crate::conformance::Fixture::from($backend().await);
+            $crate::conformance::$part::$check(&*fixture.stores.$store).await;
+        }
+    )*};
+}
