@@ -63,11 +63,7 @@ impl From<SystemTime> for Timestamp {
 impl From<Timestamp> for SystemTime {
     fn from(time: Timestamp) -> Self {
         let span = Duration::from_millis(time.0.unsigned_abs());
-        let shifted = if time.0 >= 0 {
-            UNIX_EPOCH.checked_add(span)
-        } else {
-            UNIX_EPOCH.checked_sub(span)
-        };
+        let shifted = if time.0 >= 0 { UNIX_EPOCH.checked_add(span) } else { UNIX_EPOCH.checked_sub(span) };
         shifted.unwrap_or(UNIX_EPOCH)
     }
 }
@@ -98,9 +94,7 @@ impl SystemClock {
     /// Starts its monotonic time now.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            start: Instant::now(),
-        }
+        Self { start: Instant::now() }
     }
 }
 

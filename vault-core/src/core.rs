@@ -85,7 +85,8 @@ impl Core {
     {
         self.check_open()?;
         let task = self.tasks.spawn(tracing::Instrument::in_current_span(work));
-        task.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::ShuttingDown, "the operation's task was ended")))
+        task.await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::ShuttingDown, "the operation's task was ended")))
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {

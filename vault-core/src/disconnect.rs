@@ -113,7 +113,9 @@ enum Removed {
 
 async fn remove(core: &Core, key: &ConnectionKey) -> Result<Removed, Error> {
     for _ in 0..TRIES {
-        let Some(record) = core.stores.connections.get(key).await? else { return Ok(Removed::Nothing) };
+        let Some(record) = core.stores.connections.get(key).await? else {
+            return Ok(Removed::Nothing);
+        };
         let version = record.version;
         // What cannot be opened cannot be revoked, but it can and must be removed.
         let (owed, shared) = match core.open_record(record).await {
@@ -137,7 +139,9 @@ async fn remove(core: &Core, key: &ConnectionKey) -> Result<Removed, Error> {
 /// Whether revoking would end another connection of this owner: same client, same account, and a provider that revokes
 /// more than the one token (`REFRESH.md` section 6).
 async fn shares_grant(core: &Core, loaded: &Loaded) -> Result<bool, Error> {
-    let Some(account) = &loaded.tokens.grant.account else { return Ok(false) };
+    let Some(account) = &loaded.tokens.grant.account else {
+        return Ok(false);
+    };
     let registered = match core.registered(&loaded.record.key.tenant, &loaded.record.key.connector).await {
         Ok(registered) => registered,
         Err(error) if *error.kind() == ErrorKind::UnknownConnector => return Ok(false),

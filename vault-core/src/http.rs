@@ -48,21 +48,13 @@ impl HttpError {
     /// A failure before any byte of the request left this machine.
     #[must_use]
     pub fn not_sent(kind: HttpErrorKind, host: impl Into<String>) -> Self {
-        Self {
-            kind,
-            host: host.into(),
-            sent: false,
-        }
+        Self { kind, host: host.into(), sent: false }
     }
 
     /// A failure after which it is unknown whether the request arrived and was acted on.
     #[must_use]
     pub fn outcome_unknown(kind: HttpErrorKind, host: impl Into<String>) -> Self {
-        Self {
-            kind,
-            host: host.into(),
-            sent: true,
-        }
+        Self { kind, host: host.into(), sent: true }
     }
 
     /// What happened.

@@ -182,10 +182,7 @@ impl fmt::Display for Owner {
 
 /// Names one connection: tenant, owner, connector and slot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-#[expect(
-    clippy::exhaustive_structs,
-    reason = "the key is these four parts; backends take it apart"
-)]
+#[expect(clippy::exhaustive_structs, reason = "the key is these four parts; backends take it apart")]
 pub struct ConnectionKey {
     /// Isolation boundary.
     pub tenant: TenantId,
@@ -210,12 +207,7 @@ impl ConnectionKey {
         };
         let mut hasher = blake3::Hasher::new_derive_key("token-vault 2026 connection key v1");
         hasher.update(&[kind]);
-        for part in [
-            self.tenant.as_str(),
-            user,
-            self.connector.as_str(),
-            self.slot.as_str(),
-        ] {
+        for part in [self.tenant.as_str(), user, self.connector.as_str(), self.slot.as_str()] {
             // At most 255 bytes each, so one byte of length is injective.
             hasher.update(&[u8::try_from(part.len()).unwrap_or(u8::MAX)]);
             hasher.update(part.as_bytes());
@@ -226,16 +218,8 @@ impl ConnectionKey {
 
 impl fmt::Display for ConnectionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            tenant,
-            owner,
-            connector,
-            slot,
-        } = self;
-        write!(
-            f,
-            "connection of {owner} to {connector} (slot {slot}, tenant {tenant})"
-        )
+        let Self { tenant, owner, connector, slot } = self;
+        write!(f, "connection of {owner} to {connector} (slot {slot}, tenant {tenant})")
     }
 }
 
@@ -306,13 +290,11 @@ fn random<const N: usize>(entropy: &dyn Entropy) -> Result<[u8; N], EntropyError
 
 fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "{byte:02x}");
-            out
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 #[cfg(test)]
@@ -338,10 +320,7 @@ mod tests {
         };
         assert_ne!(key("a:b", "c").digest(), key("a", "b:c").digest());
         assert_ne!(key("ab", "c").digest(), key("a", "bc").digest());
-        let shared = ConnectionKey {
-            owner: Owner::Shared,
-            ..key("a", "x")
-        };
+        let shared = ConnectionKey { owner: Owner::Shared, ..key("a", "x") };
         assert_ne!(shared.digest(), key("a", "shared").digest());
     }
 }

@@ -136,7 +136,11 @@ pub(crate) async fn page(
 }
 
 /// All connections of one owner, by connector and slot.
-pub(crate) async fn of_owner(core: &Core, tenant: &TenantId, owner: &Owner) -> Result<Vec<ConnectionInfo>, Error> {
+pub(crate) async fn of_owner(
+    core: &Core,
+    tenant: &TenantId,
+    owner: &Owner,
+) -> Result<Vec<ConnectionInfo>, Error> {
     let filter = ConnectionFilter { tenant: tenant.clone(), owner: Some(owner.clone()), connector: None };
     let mut all = Vec::new();
     let mut from = Page::first(200);

@@ -45,10 +45,7 @@ struct WipedBuffer {
 
 impl WipedBuffer {
     fn new(capacity: usize, limit: usize) -> Self {
-        Self {
-            bytes: Zeroizing::new(Vec::with_capacity(capacity.min(limit))),
-            limit,
-        }
+        Self { bytes: Zeroizing::new(Vec::with_capacity(capacity.min(limit))), limit }
     }
 
     fn push(&mut self, chunk: &[u8]) -> Result<(), ReadError> {

@@ -200,9 +200,7 @@ impl GuardedHttpBuilder {
                 ders.push(der.map_err(Fault::RootCertificate)?);
             }
             if ders.len() == before {
-                return Err(Fault::RootCertificate(
-                    rustls::pki_types::pem::Error::NoItemsFound,
-                ));
+                return Err(Fault::RootCertificate(rustls::pki_types::pem::Error::NoItemsFound));
             }
         }
         Ok(ders)
@@ -220,10 +218,7 @@ impl Proxy {
                 .map(|value| parse_proxy(&value))
                 .transpose()?,
         };
-        if url
-            .as_ref()
-            .is_some_and(|url| !matches!(url.scheme(), "http" | "https") || !url.has_host())
-        {
+        if url.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https") || !url.has_host()) {
             return Err(Fault::Proxy);
         }
         Ok(url)
@@ -232,11 +227,7 @@ impl Proxy {
 
 /// By custom the variable may leave `http://` out.
 fn parse_proxy(value: &str) -> Result<Url, Fault> {
-    let url = if value.contains("://") {
-        Url::parse(value)
-    } else {
-        Url::parse(&format!("http://{value}"))
-    };
+    let url = if value.contains("://") { Url::parse(value) } else { Url::parse(&format!("http://{value}")) };
     url.map_err(|_| Fault::Proxy)
 }
 

@@ -68,12 +68,10 @@ impl GuardedHttp {
         if is_encoded(reply.headers()) {
             return Err(HttpError::outcome_unknown(HttpErrorKind::Interrupted, host));
         }
-        let body = body::incoming(&mut reply, self.body_limit)
-            .await
-            .map_err(|error| match error {
-                ReadError::TooLarge => HttpError::outcome_unknown(HttpErrorKind::TooLarge, host),
-                ReadError::Transport(error) => error::transport(&error, host),
-            })?;
+        let body = body::incoming(&mut reply, self.body_limit).await.map_err(|error| match error {
+            ReadError::TooLarge => HttpError::outcome_unknown(HttpErrorKind::TooLarge, host),
+            ReadError::Transport(error) => error::transport(&error, host),
+        })?;
         let mut response = HttpResponse::new(body);
         *response.status_mut() = reply.status();
         *response.version_mut() = reply.version();

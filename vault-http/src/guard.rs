@@ -71,9 +71,7 @@ const SPECIAL_V4: [(Ipv4Addr, u8); 17] = [
 ];
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    !SPECIAL_V4
-        .iter()
-        .any(|&(network, prefix)| in_v4(address, network, prefix))
+    !SPECIAL_V4.iter().any(|&(network, prefix)| in_v4(address, network, prefix))
 }
 
 const GLOBAL_UNICAST: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
@@ -95,9 +93,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         return is_public_v4(Ipv4Addr::new(a, b, c, d));
     }
     in_v6(address, GLOBAL_UNICAST.0, GLOBAL_UNICAST.1)
-        && !SPECIAL_V6
-            .iter()
-            .any(|&(network, prefix)| in_v6(address, network, prefix))
+        && !SPECIAL_V6.iter().any(|&(network, prefix)| in_v6(address, network, prefix))
 }
 
 fn in_v4(address: Ipv4Addr, network: Ipv4Addr, prefix: u8) -> bool {

@@ -15,9 +15,7 @@ struct Script(Mutex<VecDeque<Vec<SocketAddr>>>);
 impl Script {
     fn new<const N: usize>(answers: [&[&str]; N]) -> Arc<Self> {
         let parse = |answer: &[&str]| {
-            let ips = answer
-                .iter()
-                .map(|ip| ip.parse::<IpAddr>().expect("the test writes valid addresses"));
+            let ips = answer.iter().map(|ip| ip.parse::<IpAddr>().expect("the test writes valid addresses"));
             ips.map(|ip| SocketAddr::new(ip, 0)).collect()
         };
         Arc::new(Self(Mutex::new(answers.into_iter().map(parse).collect())))
@@ -45,9 +43,7 @@ async fn get(http: &GuardedHttp, url: &str) -> Result<Vec<u8>, HttpError> {
 async fn refusal(answer: &[&str]) -> HttpError {
     let http = GuardedHttp::builder().lookup(Script::new([answer])).build();
     let http = http.expect("the settings are valid");
-    get(&http, "https://provider.example/token")
-        .await
-        .expect_err("nothing may be dialled")
+    get(&http, "https://provider.example/token").await.expect_err("nothing may be dialled")
 }
 
 #[tokio::test]
@@ -91,29 +87,16 @@ async fn d03_one_forbidden_address_among_public_ones_condemns_the_name() {
 #[tokio::test]
 async fn a_name_without_an_address_is_a_failure_to_connect() {
     let error = refusal(&[]).await;
-    assert_eq!(
-        error,
-        HttpError::not_sent(HttpErrorKind::Connect, "provider.example")
-    );
-    let http = GuardedHttp::builder()
-        .lookup(Script::new([]))
-        .build()
-        .expect("the settings are valid");
-    let error = get(&http, "https://provider.example/")
-        .await
-        .expect_err("the lookup fails");
-    assert_eq!(
-        error,
-        HttpError::not_sent(HttpErrorKind::Connect, "provider.example")
-    );
+    assert_eq!(error, HttpError::not_sent(HttpErrorKind::Connect, "provider.example"));
+    let http = GuardedHttp::builder().lookup(Script::new([])).build().expect("the settings are valid");
+    let error = get(&http, "https://provider.example/").await.expect_err("the lookup fails");
+    assert_eq!(error, HttpError::not_sent(HttpErrorKind::Connect, "provider.example"));
 }
 
 /// 127.0.0.1 plays the public address (allowed for `localhost`), 127.0.0.2 the private one on the same port.
 #[tokio::test]
 async fn d04_rebinding_the_name_never_moves_the_dial_to_an_unchecked_address() {
-    let public = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .await
-        .expect("loopback binds");
+    let public = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("loopback binds");
     let port = public.local_addr().expect("bound").port();
     let private =
         TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), port)).expect("the same port is free there");
@@ -128,25 +111,16 @@ async fn d04_rebinding_the_name_never_moves_the_dial_to_an_unchecked_address() {
 
     let script = Script::new([&["127.0.0.1"], &["127.0.0.2"]]);
     let lookup: Arc<dyn Lookup> = Arc::<Script>::clone(&script);
-    let http = GuardedHttp::builder()
-        .danger_allow_loopback_http()
-        .lookup(lookup)
-        .build();
+    let http = GuardedHttp::builder().danger_allow_loopback_http().lookup(lookup).build();
     let http = http.expect("the settings are valid");
     let url = format!("http://localhost:{port}/");
 
-    assert_eq!(
-        get(&http, &url).await.expect("the first answer is allowed"),
-        b"public"
-    );
+    assert_eq!(get(&http, &url).await.expect("the first answer is allowed"), b"public");
     assert_eq!(script.left(), 1, "one dial asks once");
     server.await.expect("the server is content");
 
     let error = get(&http, &url).await.expect_err("the second answer is not");
-    assert_eq!(
-        error,
-        HttpError::not_sent(HttpErrorKind::AddressNotAllowed, "localhost")
-    );
+    assert_eq!(error, HttpError::not_sent(HttpErrorKind::AddressNotAllowed, "localhost"));
     let untouched = private.accept().expect_err("nobody dialled the private address");
     assert_eq!(untouched.kind(), io::ErrorKind::WouldBlock);
 }

@@ -74,14 +74,11 @@ impl Connections {
         if !holds(condition, current) {
             return Put::Conflict(current);
         }
-        self.rows
-            .entry(path)
-            .and_modify(|row| row.record = record.clone())
-            .or_insert_with(|| Row {
-                record: record.clone(),
-                fence: 0,
-                held: None,
-            });
+        self.rows.entry(path).and_modify(|row| row.record = record.clone()).or_insert_with(|| Row {
+            record: record.clone(),
+            fence: 0,
+            held: None,
+        });
         self.owe(owed);
         Put::Written
     }
@@ -119,19 +116,11 @@ impl Connections {
             return LeaseAcquire::Absent;
         };
         if let Some(held) = row.held_at(now).filter(|held| held.holder != holder) {
-            return LeaseAcquire::Held {
-                remaining: held.until.saturating_since(now),
-            };
+            return LeaseAcquire::Held { remaining: held.until.saturating_since(now) };
         }
         row.fence += 1;
-        row.held = Some(Held {
-            holder,
-            until: now.saturating_add(ttl),
-        });
-        LeaseAcquire::Acquired(Lease {
-            fence: row.fence,
-            granted_at: now,
-        })
+        row.held = Some(Held { holder, until: now.saturating_add(ttl) });
+        LeaseAcquire::Acquired(Lease { fence: row.fence, granted_at: now })
     }
 
     fn renew(
@@ -147,10 +136,7 @@ impl Connections {
         };
         let ours = row.is_held_by(holder, fence) && row.held_at(now).is_some();
         if ours {
-            row.held = Some(Held {
-                holder,
-                until: now.saturating_add(ttl),
-            });
+            row.held = Some(Held { holder, until: now.saturating_add(ttl) });
         }
         ours
     }
@@ -188,10 +174,7 @@ fn count(limit: u32) -> usize {
 impl ConnectionStore for MemoryStore {
     async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>, StoreError> {
         let connections = lock(&self.shared.connections);
-        Ok(connections
-            .rows
-            .get(&key_path(key))
-            .map(|row| row.record.credential.clone()))
+        Ok(connections.rows.get(&key_path(key)).map(|row| row.record.credential.clone()))
     }
 
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>, StoreError> {
@@ -229,10 +212,7 @@ impl ConnectionStore for MemoryStore {
         let connections = lock(&self.shared.connections);
         Ok(page(&connections.rows, &prefix, wanted, |row| {
             let record = &row.record;
-            let wanted = filter
-                .connector
-                .as_ref()
-                .is_none_or(|id| *id == record.key.connector);
+            let wanted = filter.connector.as_ref().is_none_or(|id| *id == record.key.connector);
             wanted.then(|| record.clone().into())
         }))
     }
@@ -285,9 +265,7 @@ impl ConnectionStore for MemoryStore {
             None => path([tenant.as_str()]),
         };
         let connections = lock(&self.shared.connections);
-        Ok(page(&connections.owed, &prefix, wanted, |owed| {
-            Some(owed.clone())
-        }))
+        Ok(page(&connections.owed, &prefix, wanted, |owed| Some(owed.clone())))
     }
 
     async fn update_owed(&self, record: &RevocationRecord, version: Version) -> Result<bool, StoreError> {

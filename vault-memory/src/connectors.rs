@@ -28,10 +28,7 @@ impl Connectors {
         if !holds(condition, current) {
             return NamedPut::Conflict(current);
         }
-        if self
-            .find(&record.tenant, &record.name)
-            .is_some_and(|other| other.id != record.id)
-        {
+        if self.find(&record.tenant, &record.name).is_some_and(|other| other.id != record.id) {
             return NamedPut::NameTaken;
         }
         self.rows.insert(path, record.clone());
@@ -71,11 +68,6 @@ impl ConnectorStore for MemoryStore {
 
     async fn list(&self, tenant: &TenantId, wanted: &Page) -> Result<Paged<ConnectorRecord>, StoreError> {
         let connectors = lock(&self.shared.connectors);
-        Ok(page(
-            &connectors.rows,
-            &path([tenant.as_str()]),
-            wanted,
-            |record| Some(record.clone()),
-        ))
+        Ok(page(&connectors.rows, &path([tenant.as_str()]), wanted, |record| Some(record.clone())))
     }
 }

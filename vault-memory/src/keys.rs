@@ -44,8 +44,6 @@ impl KeyStore for MemoryStore {
     }
 
     async fn list(&self, wanted: &Page) -> Result<Paged<KeyRecord>, StoreError> {
-        Ok(page(&lock(&self.shared.keys).rows, &[], wanted, |record| {
-            Some(record.clone())
-        }))
+        Ok(page(&lock(&self.shared.keys).rows, &[], wanted, |record| Some(record.clone())))
     }
 }

@@ -53,9 +53,6 @@ pub(crate) fn page<V, T>(
 
     let limit = usize::try_from(page.limit.max(1)).unwrap_or(usize::MAX);
     let (paths, items): (Vec<&Path>, Vec<T>) = matching.by_ref().take(limit).unzip();
-    let next = matching
-        .next()
-        .and(paths.last())
-        .map(|&last| Cursor(last.clone()));
+    let next = matching.next().and(paths.last()).map(|&last| Cursor(last.clone()));
     Paged { items, next }
 }

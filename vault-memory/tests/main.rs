@@ -70,10 +70,7 @@ async fn r13_leases_do_not_notice_a_wall_clock_that_jumps() {
     let acquire = async || {
         let holder = AttemptId::random(&SystemEntropy::default()).expect("random");
         let ttl = Duration::from_secs(45);
-        store
-            .acquire_lease(&record.key, holder, ttl)
-            .await
-            .expect("works")
+        store.acquire_lease(&record.key, holder, ttl).await.expect("works")
     };
     let LeaseAcquire::Acquired(first) = acquire().await else {
         panic!("a new record has no lease");

@@ -10,9 +10,7 @@ pub(crate) fn store_error(
 ) -> StoreError {
     use sqlx::Error;
     let kind = match &error {
-        Error::Database(error) => error
-            .code()
-            .map_or(StoreErrorKind::Unavailable, |code| kind_of(&code)),
+        Error::Database(error) => error.code().map_or(StoreErrorKind::Unavailable, |code| kind_of(&code)),
         Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => StoreErrorKind::Misconfigured,
         Error::ColumnDecode { .. }
         | Error::ColumnIndexOutOfBounds { .. }

@@ -200,11 +200,7 @@ pub(crate) fn key(row: &impl Fields) -> Result<KeyRecord> {
         2 => KeyScope::User(id(row, "tenant")?, id(row, "user_id")?),
         _ => return Err(corrupt("unknown kind of key scope")),
     };
-    Ok(KeyRecord {
-        scope,
-        version: version(row)?,
-        wrapped: row.bytes("wrapped")?,
-    })
+    Ok(KeyRecord { scope, version: version(row)?, wrapped: row.bytes("wrapped")? })
 }
 
 /// Where a page starts, in the bytes that [`paged`] made its cursor of; empty for the first.

@@ -63,10 +63,7 @@ impl ManualClock {
     pub fn starting_at(wall: SystemTime) -> Self {
         Self {
             shared: Arc::new(Shared {
-                time: watch::Sender::new(Time {
-                    wall,
-                    monotonic: Duration::ZERO,
-                }),
+                time: watch::Sender::new(Time { wall, monotonic: Duration::ZERO }),
                 sleepers: watch::Sender::default(),
                 next_sleeper: AtomicU64::new(0),
             }),
@@ -81,9 +78,7 @@ impl ManualClock {
         });
         // At once, not when the woken task is next polled: so that the count never includes who is done sleeping.
         let now = self.monotonic();
-        self.shared
-            .sleepers
-            .send_modify(|sleepers| sleepers.retain(|_, until| *until > now));
+        self.shared.sleepers.send_modify(|sleepers| sleepers.retain(|_, until| *until > now));
     }
 
     /// Moves the wall clock alone, by so many seconds either way, as an operator or a time server would.
@@ -156,9 +151,7 @@ impl<'a> Asleep<'a> {
 
 impl Drop for Asleep<'_> {
     fn drop(&mut self) {
-        self.shared
-            .sleepers
-            .send_if_modified(|sleepers| sleepers.remove(&self.id).is_some());
+        self.shared.sleepers.send_if_modified(|sleepers| sleepers.remove(&self.id).is_some());
     }
 }
 

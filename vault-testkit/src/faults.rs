@@ -88,11 +88,7 @@ impl FaultStore {
     /// Without faults, until told otherwise. [`Fault::Delay`] waits by `clock`.
     #[must_use]
     pub fn with_clock(inner: Stores, clock: Arc<dyn Clock>) -> Self {
-        Self {
-            inner,
-            clock,
-            script: Arc::default(),
-        }
+        Self { inner, clock, script: Arc::default() }
     }
 
     /// This wrapper as the four stores.
@@ -155,13 +151,7 @@ impl FaultStore {
 
     fn add(&self, method: Option<&'static str>, first: u64, lasting: bool, fault: Fault) {
         method.inspect(|method| known(method));
-        self.script().rules.push(Rule {
-            method,
-            first,
-            lasting,
-            seen: 0,
-            fault,
-        });
+        self.script().rules.push(Rule { method, first, lasting, seen: 0, fault });
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {
@@ -189,10 +179,7 @@ impl FaultStore {
             }
             Some(Fault::LoseAck) => {
                 act.await?;
-                Err(StoreError::new(
-                    StoreErrorKind::Unavailable,
-                    "injected loss of the acknowledgement",
-                ))
+                Err(StoreError::new(StoreErrorKind::Unavailable, "injected loss of the acknowledgement"))
             }
         }
     }
@@ -245,13 +232,7 @@ mod tests {
 
     async fn is_there(store: &FaultStore) -> bool {
         let scope = KeyScope::Tenant(TenantId::default());
-        store
-            .inner
-            .keys
-            .get(&scope)
-            .await
-            .expect("healthy inside")
-            .is_some()
+        store.inner.keys.get(&scope).await.expect("healthy inside").is_some()
     }
 
     impl FaultStore {
@@ -266,10 +247,7 @@ mod tests {
         store.on_method("keys.put", 2, Fault::Fail(StoreErrorKind::Busy));
         store.on_method("keys.get", 1, Fault::Fail(StoreErrorKind::Corrupt));
         assert_eq!(put(&store).await.expect("the first works"), Put::Written);
-        assert_eq!(
-            put(&store).await.expect_err("the second").kind(),
-            StoreErrorKind::Busy
-        );
+        assert_eq!(put(&store).await.expect_err("the second").kind(), StoreErrorKind::Busy);
         assert!(put(&store).await.is_ok());
         assert_eq!((store.calls("keys.put"), store.calls("keys.get")), (3, 0));
         assert_eq!(store.total_calls(), 3);

@@ -17,10 +17,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new() -> Result<Self> {
         let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-        let root = package
-            .as_deref()
-            .and_then(Path::parent)
-            .ok_or("run this as `cargo xtask`")?;
+        let root = package.as_deref().and_then(Path::parent).ok_or("run this as `cargo xtask`")?;
         let program = env::current_exe()?;
         let scratch = env::temp_dir().join(format!("vault-xtask-{}", process::id()));
         fs::create_dir_all(&scratch)?;
@@ -72,12 +69,6 @@ impl Drop for Context {
 /// Runs a command to its end.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot run {program}: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{program} failed: {status}").into())
-    }
+    let status = command.status().map_err(|error| format!("cannot run {program}: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{program} failed: {status}").into()) }
 }

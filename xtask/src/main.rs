@@ -48,10 +48,7 @@ fn serve() -> Result<ExitCode> {
     for (name, value) in servers.iter().flat_map(|server| &server.env) {
         println!("export {name}={value}");
     }
-    eprintln!(
-        "logs are in {}; Ctrl-C stops the servers",
-        context.scratch().display()
-    );
+    eprintln!("logs are in {}; Ctrl-C stops the servers", context.scratch().display());
     io::stdin().read_to_end(&mut Vec::new())?;
     Ok(ExitCode::SUCCESS)
 }

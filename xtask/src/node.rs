@@ -38,16 +38,8 @@ pub(crate) fn npm_ci(folder: &Path) -> Result<()> {
 
 fn npm(command: &str) -> Command {
     let mut npm = Command::new("npm");
-    npm.args([
-        command,
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--loglevel=error",
-    ]);
-    npm.env("NO_UPDATE_NOTIFIER", "1")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null());
+    npm.args([command, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    npm.env("NO_UPDATE_NOTIFIER", "1").stdin(Stdio::null()).stdout(Stdio::null());
     // Node brings its own list of authorities: behind a proxy only the system's list knows that one's.
     if env::var_os("NODE_EXTRA_CA_CERTS").is_none() && Path::new(SYSTEM_CA).exists() {
         npm.env("NODE_EXTRA_CA_CERTS", SYSTEM_CA);
@@ -90,44 +82,28 @@ fn fetch(context: &Context) -> Result<OsString> {
     let program = folder.join(format!("node_modules/node-linux-{arch}/bin/node"));
     if version(&program) != parse(PINNED) {
         eprintln!("the Node.js on PATH is older than 20.19: fetching {PINNED}");
-        run(npm("install")
-            .arg("--prefix")
-            .arg(&folder)
-            .arg(format!("node-linux-{arch}@{PINNED}")))?;
+        run(npm("install").arg("--prefix").arg(&folder).arg(format!("node-linux-{arch}@{PINNED}")))?;
     }
     Ok(program.into())
 }
 
 fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 fn has_apt() -> bool {
-    Command::new("apt-get")
-        .arg("--version")
-        .output()
-        .is_ok_and(|output| output.status.success())
+    Command::new("apt-get").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 fn version(program: impl AsRef<OsStr>) -> Option<[u32; 3]> {
-    let output = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
     parse(str::from_utf8(&output.stdout).ok()?)
 }
 
 /// `v20.20.2` is `[20, 20, 2]`.
 fn parse(version: &str) -> Option<[u32; 3]> {
-    let mut numbers = version
-        .trim()
-        .trim_start_matches('v')
-        .split('.')
-        .map_while(|number| number.parse().ok());
+    let mut numbers =
+        version.trim().trim_start_matches('v').split('.').map_while(|number| number.parse().ok());
     Some([numbers.next()?, numbers.next()?, numbers.next()?])
 }
 

@@ -53,11 +53,7 @@ struct Session {
 impl Session {
     fn start() -> Result<Self> {
         let context = Context::new()?;
-        Ok(Self {
-            servers: servers::start(&context)?,
-            context,
-            tally: Tally::default(),
-        })
+        Ok(Self { servers: servers::start(&context)?, context, tally: Tally::default() })
     }
 
     fn cargo_test(&mut self, args: &[&str]) {
@@ -80,28 +76,18 @@ impl Session {
 
     fn with_servers<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let env = self.servers.iter().flat_map(|server| &server.env);
-        command
-            .envs(env.map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
+        command.envs(env.map(|(name, value)| (name, value))).stdin(Stdio::null())
     }
 
     fn finish(self) -> ExitCode {
-        let Self {
-            servers,
-            context,
-            tally: Tally { passed, failed },
-        } = self;
+        let Self { servers, context, tally: Tally { passed, failed } } = self;
         drop(servers);
         if failed > 0 {
             eprintln!("\nthe servers' logs are in {}", context.scratch().display());
             mem::forget(context);
         }
         println!("\n{passed} passed, {failed} failed");
-        if failed == 0 && passed > 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -124,11 +110,7 @@ impl Tally {
             line.clear();
         }
         let status = child.wait()?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(status.to_string().into())
-        }
+        if status.success() { Ok(()) } else { Err(status.to_string().into()) }
     }
 
     /// A line such as `test result: ok. 8 passed; 0 failed; 1 ignored; …`; any other changes nothing.
@@ -137,9 +119,8 @@ impl Tally {
             return;
         };
         let count = |word| {
-            let found = result
-                .split(['.', ';'])
-                .find_map(|part| part.strip_suffix(word)?.trim().parse::<u64>().ok());
+            let found =
+                result.split(['.', ';']).find_map(|part| part.strip_suffix(word)?.trim().parse::<u64>().ok());
             found.unwrap_or(0)
         };
         self.passed += count("passed");
@@ -163,12 +144,6 @@ mod tests {
         ] {
             tally.add(line);
         }
-        assert_eq!(
-            tally,
-            Tally {
-                passed: 42,
-                failed: 3
-            }
-        );
+        assert_eq!(tally, Tally { passed: 42, failed: 3 });
     }
 }

@@ -60,7 +60,9 @@ impl Callback {
             return Err(invalid("the callback brings an access token: the implicit grant is refused"));
         }
         match params.remove("state") {
-            Some(state) if !state.expose_secret().is_empty() => Ok(Self { state, params, posted, connector: None }),
+            Some(state) if !state.expose_secret().is_empty() => {
+                Ok(Self { state, params, posted, connector: None })
+            }
             _ => Err(invalid("the callback has no state")),
         }
     }

@@ -117,7 +117,8 @@ async fn finish(
     let spec = registered.provider.spec();
     let endpoints = registered.endpoints(core, &flow.config).await?;
     check_callback(callback, &flow, spec, &endpoints)?;
-    if flow.client_id != registered.registration.client_id || flow.token_endpoint != endpoints.token.as_str() {
+    if flow.client_id != registered.registration.client_id || flow.token_endpoint != endpoints.token.as_str()
+    {
         return Err(Error::new(ErrorKind::FlowCancelled, "the connector changed while the user was away"));
     }
 
@@ -196,7 +197,9 @@ fn capture(callback: &Callback, spec: &Spec) -> Result<BTreeMap<String, String>,
     let mut captured = BTreeMap::new();
     for (name, rule) in &spec.callback.capture {
         match callback.param(name) {
-            Some(value) if !value.is_empty() && value.len() <= 1024 && !value.chars().any(char::is_control) => {
+            Some(value)
+                if !value.is_empty() && value.len() <= 1024 && !value.chars().any(char::is_control) =>
+            {
                 captured.insert(name.clone(), value.to_owned());
             }
             _ if rule.required => return Err(invalid(format!("the callback lacks `{name}`"))),
@@ -229,7 +232,8 @@ async fn judge(
     let mut config: BTreeMap<String, String> = flow.config.clone();
     for (name, value) in captured {
         if let Some(rule) = spec.callback.capture.get(name).filter(|rule| rule.persist && !rule.secret) {
-            config.insert(if rule.field.is_empty() { name.clone() } else { rule.field.clone() }, value.clone());
+            config
+                .insert(if rule.field.is_empty() { name.clone() } else { rule.field.clone() }, value.clone());
         }
     }
     config.extend(reply.config.clone());
@@ -327,9 +331,14 @@ async fn identify(
 }
 
 /// OpenID Connect Core 5.3.2: a userinfo answer about somebody else than the id_token is not to be used.
-fn check_subject(spec: &Spec, claims: Option<&serde_json::Value>, account: Option<&Account>) -> Result<(), Error> {
+fn check_subject(
+    spec: &Spec,
+    claims: Option<&serde_json::Value>,
+    account: Option<&Account>,
+) -> Result<(), Error> {
     let subject = claims.and_then(|claims| claims.get("sub")).and_then(serde_json::Value::as_str);
-    let by_sub = spec.identity.source == IdentitySource::Userinfo && spec.identity.id.first().is_some_and(|p| p == "/sub");
+    let by_sub = spec.identity.source == IdentitySource::Userinfo
+        && spec.identity.id.first().is_some_and(|p| p == "/sub");
     match (subject, account) {
         (Some(subject), Some(account)) if by_sub && account.id != subject => {
             Err(Error::new(ErrorKind::IdTokenInvalid, "id_token invalid: sub is not the userinfo's"))
@@ -400,7 +409,9 @@ impl Old {
 }
 
 async fn load_leniently(core: &Core, key: &ConnectionKey) -> Result<Option<Old>, Error> {
-    let Some(record) = core.stores.connections.get(key).await? else { return Ok(None) };
+    let Some(record) = core.stores.connections.get(key).await? else {
+        return Ok(None);
+    };
     let version = record.version;
     match core.open_record(record).await {
         Ok(loaded) => Ok(Some(Old::Opened(Box::new(loaded)))),

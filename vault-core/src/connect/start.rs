@@ -13,8 +13,8 @@ use crate::error::{Error, ErrorKind, printable};
 use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{AuthorizeRequest, asked_scopes, new_verifier};
 use crate::provider::endpoints::Endpoints;
-use crate::provider::spec::{PkceMode, Spec, VarSource};
 use crate::provider::scopes::check_extra_params;
+use crate::provider::spec::{PkceMode, Spec, VarSource};
 use crate::provider::vars::check_vars;
 use crate::store::{FlowInsert, FlowRecord};
 
@@ -198,7 +198,9 @@ async fn insert(core: &Core, key: &ConnectionKey, flow: &Flow, state_hash: [u8; 
             ErrorKind::TooManyFlows,
             format!("{} has too many authorizations under way", key.owner),
         )),
-        FlowInsert::Exists => Err(Error::new(ErrorKind::RandomUnavailable, "the random source repeats itself")),
+        FlowInsert::Exists => {
+            Err(Error::new(ErrorKind::RandomUnavailable, "the random source repeats itself"))
+        }
     }
 }
 
@@ -208,7 +210,8 @@ fn check_config(
     given: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, Error> {
     let spec = registered.provider.spec();
-    let (vars, rest): (BTreeMap<_, _>, _) = given.into_iter().partition(|(name, _)| spec.vars.contains_key(name));
+    let (vars, rest): (BTreeMap<_, _>, _) =
+        given.into_iter().partition(|(name, _)| spec.vars.contains_key(name));
     let mut config = check_vars(spec, vars, |source| source == VarSource::User)?;
     for (name, value) in rest {
         let field = registered.registration.fields.iter().find(|field| field.name == name);

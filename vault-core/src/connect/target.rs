@@ -67,9 +67,27 @@ mod tests {
             assert!(check(good, &allowed).is_ok(), "{good}");
         }
         for bad in [
-            "", "settings", "https://evil", "//evil", "/\\evil", "\\\\evil", "https:evil", "/%09/evil", "/%2F/evil",
-            "/%5cevil", "/a\r\nSet-Cookie: x", "/a\tb", "/user@evil", "/%40evil", "javascript:alert(1)", "/%zz", "/%0d%0a",
-            "https://app.example.com/done/", "https://app.example.com/done?x", "/ evil", "/\u{202e}",
+            "",
+            "settings",
+            "https://evil",
+            "//evil",
+            "/\\evil",
+            "\\\\evil",
+            "https:evil",
+            "/%09/evil",
+            "/%2F/evil",
+            "/%5cevil",
+            "/a\r\nSet-Cookie: x",
+            "/a\tb",
+            "/user@evil",
+            "/%40evil",
+            "javascript:alert(1)",
+            "/%zz",
+            "/%0d%0a",
+            "https://app.example.com/done/",
+            "https://app.example.com/done?x",
+            "/ evil",
+            "/\u{202e}",
         ] {
             assert!(check(bad, &allowed).is_err(), "{bad:?}");
         }

@@ -33,7 +33,9 @@ pub(crate) struct Loaded {
 impl Core {
     /// One store round trip; a replica may answer.
     pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Read>, Error> {
-        let Some(bytes) = self.stores.connections.read(key).await? else { return Ok(None) };
+        let Some(bytes) = self.stores.connections.read(key).await? else {
+            return Ok(None);
+        };
         let Packed { status, incarnation, generation, .. } = Packed::parse(&bytes)?;
         let tokens = self.open_tokens(key, &bytes).await?;
         Ok(Some(Read { status, incarnation, generation, tokens }))
@@ -53,7 +55,10 @@ impl Core {
         let same = (packed.status, packed.incarnation, packed.generation)
             == (record.status, record.incarnation, record.generation);
         if !same {
-            return Err(Error::new(ErrorKind::CorruptRecord, format!("{key}: its columns contradict each other")));
+            return Err(Error::new(
+                ErrorKind::CorruptRecord,
+                format!("{key}: its columns contradict each other"),
+            ));
         }
         let tokens = self.open_tokens(key, &record.credential).await?;
         Ok(Loaded { record, tokens })
@@ -67,7 +72,11 @@ impl Core {
     }
 
     /// Seals `tokens` into `record.credential`, for the record's status, incarnation and generation.
-    pub(crate) async fn seal_tokens(&self, record: &mut ConnectionRecord, tokens: &TokenSet) -> Result<(), Error> {
+    pub(crate) async fn seal_tokens(
+        &self,
+        record: &mut ConnectionRecord,
+        tokens: &TokenSet,
+    ) -> Result<(), Error> {
         let plain = Credential::encode(tokens)?;
         let context = credential_context(&record.key, record.incarnation, record.generation);
         let sealed = self.sealer.seal(&context, plain.expose_secret()).await?;
@@ -123,9 +132,9 @@ fn summary_context(key: &ConnectionKey, incarnation: Incarnation) -> Context<'_>
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<SecretBytes, Error> {
-    postcard::to_allocvec(value)
-        .map(SecretBytes::new)
-        .map_err(|error| Error::new(ErrorKind::CorruptRecord, "a record cannot be encoded").with_source(error))
+    postcard::to_allocvec(value).map(SecretBytes::new).map_err(|error| {
+        Error::new(ErrorKind::CorruptRecord, "a record cannot be encoded").with_source(error)
+    })
 }
 
 fn decode<'a, T: serde::Deserialize<'a>>(bytes: &'a [u8], what: &'static str) -> Result<T, Error> {

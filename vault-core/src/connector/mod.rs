@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 pub(crate) use self::registration::{Field, Registration, check_redirect_uri};
-pub(crate) use self::registry::Registered;
 pub use self::registry::Connectors;
+pub(crate) use self::registry::Registered;
 use crate::id::ConnectorId;
 use crate::provider::Provider;
 use crate::secret::ClientSecret;

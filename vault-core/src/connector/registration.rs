@@ -8,10 +8,10 @@ use super::{AccountPolicy, AllowedOwners, ClientAuth, ConnectorUpdate, NewConnec
 use crate::core::Settings;
 use crate::error::{Error, ErrorKind, printable};
 use crate::id::Owner;
-use crate::provider::spec::{ClientAuthKind, VarSource};
-use crate::provider::vars::check_vars;
 use crate::provider::Provider;
 use crate::provider::scopes::check_extra_params;
+use crate::provider::spec::{ClientAuthKind, VarSource};
+use crate::provider::vars::check_vars;
 
 /// The sealed part of a connector: everything but its name.
 #[derive(Serialize, Deserialize)]
@@ -42,7 +42,8 @@ pub(crate) struct Field {
 impl Registration {
     pub(crate) fn new(new: NewConnector, settings: &Settings) -> Result<(String, Self), Error> {
         if let Some(field) = new.provider.unsupported() {
-            let message = format!("provider {} needs `{field}`, which is not supported yet", new.provider.id());
+            let message =
+                format!("provider {} needs `{field}`, which is not supported yet", new.provider.id());
             return Err(Error::new(ErrorKind::InvalidConfig, message));
         }
         if new.client_id.is_empty() {
@@ -107,7 +108,9 @@ impl Registration {
         let disabled = |why| Err(Error::new(ErrorKind::ConnectorDisabled, why));
         match (self.enabled, self.owners, owner) {
             (false, ..) => disabled("the connector is switched off"),
-            (_, AllowedOwners::Shared, Owner::User(_)) => disabled("the connector is for the shared account only"),
+            (_, AllowedOwners::Shared, Owner::User(_)) => {
+                disabled("the connector is for the shared account only")
+            }
             (_, AllowedOwners::Users, Owner::Shared) => disabled("the connector is for users only"),
             _ => Ok(()),
         }
@@ -120,8 +123,11 @@ impl Field {
             return Err(invalid("an extra field needs a name"));
         }
         Regex::new(&format!(r"\A(?:{})\z", self.pattern)).map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, format!("invalid pattern of field `{}`", printable(&self.name)))
-                .with_source(error)
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("invalid pattern of field `{}`", printable(&self.name)),
+            )
+            .with_source(error)
         })
     }
 
@@ -148,7 +154,11 @@ pub(crate) fn check_redirect_uri(uri: &str, settings: &Settings) -> Result<(), E
     Err(invalid(format!("redirect URI not allowed: {}", printable(uri))))
 }
 
-fn choose_auth(provider: &Provider, asked: Option<ClientAuth>, secret: bool) -> Result<ClientAuthKind, Error> {
+fn choose_auth(
+    provider: &Provider,
+    asked: Option<ClientAuth>,
+    secret: bool,
+) -> Result<ClientAuthKind, Error> {
     let kinds = &provider.spec().client_auth.kinds;
     let asked = asked.map(|auth| match auth {
         ClientAuth::Basic => ClientAuthKind::Basic,

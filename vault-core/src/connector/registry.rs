@@ -11,9 +11,9 @@ use crate::core::Core;
 use crate::error::{Error, ErrorKind, printable};
 use crate::id::{ConnectorId, TenantId};
 use crate::oauth;
+use crate::provider::Provider;
 use crate::provider::endpoints::{Endpoints, PartialEndpoints};
 use crate::provider::spec::{ClientAuthKind, Discovery};
-use crate::provider::Provider;
 use crate::provider::vars::CLIENT_ID;
 use crate::seal::{Context, Purpose};
 use crate::secret::ClientSecret;
@@ -168,7 +168,10 @@ impl Connectors {
                 return Err(unknown(id));
             };
             if !self.core.stores.connections.list(&filter, &Page::first(1)).await?.items.is_empty() {
-                return Err(Error::new(ErrorKind::InvalidInput, format!("connector {id} still has connections")));
+                return Err(Error::new(
+                    ErrorKind::InvalidInput,
+                    format!("connector {id} still has connections"),
+                ));
             }
             if self.core.stores.connectors.delete(&self.tenant, id, record.version).await? {
                 return Ok(());
@@ -218,7 +221,11 @@ impl Registered {
     }
 
     /// A connector that is no longer registered, for what is still owed through it.
-    pub(crate) fn detached(tenant: &TenantId, id: &ConnectorId, registration: Registration) -> Result<Self, Error> {
+    pub(crate) fn detached(
+        tenant: &TenantId,
+        id: &ConnectorId,
+        registration: Registration,
+    ) -> Result<Self, Error> {
         let record = ConnectorRecord {
             tenant: tenant.clone(),
             id: id.clone(),
@@ -344,9 +351,10 @@ impl Core {
         record: &ConnectorRecord,
         registration: &Registration,
     ) -> Result<Vec<u8>, Error> {
-        let plain = crate::secret::SecretBytes::new(postcard::to_allocvec(registration).map_err(|error| {
-            Error::new(ErrorKind::InvalidInput, "the connector cannot be encoded").with_source(error)
-        })?);
+        let plain =
+            crate::secret::SecretBytes::new(postcard::to_allocvec(registration).map_err(|error| {
+                Error::new(ErrorKind::InvalidInput, "the connector cannot be encoded").with_source(error)
+            })?);
         self.sealer.seal(&context(record), plain.expose_secret()).await
     }
 }

@@ -21,11 +21,7 @@ pub(crate) fn account_from_claims(spec: &Spec, claims: &Value) -> Option<Account
     let identity = &spec.identity;
     let root = json::at(claims, identity.root.as_deref().unwrap_or(""))?;
     let find = |pointers: &[String]| pointers.iter().find_map(|pointer| line(json::at(root, pointer)?));
-    Some(Account {
-        id: find(&identity.id)?,
-        email: find(&identity.email),
-        name: find(&identity.name),
-    })
+    Some(Account { id: find(&identity.id)?, email: find(&identity.email), name: find(&identity.name) })
 }
 
 fn line(value: &Value) -> Option<String> {
@@ -51,23 +47,15 @@ impl Client<'_> {
                 }
                 let claims = self.userinfo(&reply.access_token).await?;
                 let account = account_from_claims(self.spec, &claims.0);
-                account
-                    .map(Some)
-                    .ok_or_else(|| invalid("malformed userinfo response: account id"))
+                account.map(Some).ok_or_else(|| invalid("malformed userinfo response: account id"))
             }
             IdentitySource::TokenResponse => {
                 let account = account_from_claims(self.spec, &reply.body.0);
-                account
-                    .map(Some)
-                    .ok_or_else(|| invalid("malformed token response: account id"))
+                account.map(Some).ok_or_else(|| invalid("malformed token response: account id"))
             }
             IdentitySource::TokenPrefix => {
                 let prefix = reply.access_token.expose_secret().split_once('.');
-                Ok(prefix.map(|(id, _)| Account {
-                    id: id.to_owned(),
-                    email: None,
-                    name: None,
-                }))
+                Ok(prefix.map(|(id, _)| Account { id: id.to_owned(), email: None, name: None }))
             }
             IdentitySource::Callback
             | IdentitySource::IdToken
@@ -85,14 +73,10 @@ impl Client<'_> {
             return Err(failure.error);
         }
         if !head.status.is_success() {
-            return Err(invalid(format!(
-                "userinfo request refused (status {})",
-                head.status.as_u16()
-            )));
+            return Err(invalid(format!("userinfo request refused (status {})", head.status.as_u16())));
         }
         let body = json::parse(response.body().expose_secret());
-        body.map(ReplyBody)
-            .map_err(|_| invalid("malformed userinfo response: body"))
+        body.map(ReplyBody).map_err(|_| invalid("malformed userinfo response: body"))
     }
 
     fn userinfo_request(&self, token: &SecretString) -> Result<HttpRequest, Error> {
@@ -106,11 +90,7 @@ impl Client<'_> {
             IdentityMethod::Get | IdentityMethod::Post => Method::POST,
         };
         let body = call.body.unwrap_or_default();
-        let body = if graphql {
-            json!({ "query": body }).to_string()
-        } else {
-            body
-        };
+        let body = if graphql { json!({ "query": body }).to_string() } else { body };
         let has_body = !body.is_empty();
         let mut request = http::Request::builder()
             .method(method)

@@ -56,11 +56,7 @@ pub(crate) fn new_verifier(entropy: &dyn Entropy) -> Result<SecretString, Entrop
 /// refresh tokens depend on.
 pub(crate) fn asked_scopes(spec: &Spec, scopes: &[String]) -> Vec<String> {
     let known = &spec.authorize.scope;
-    let chosen = if scopes.is_empty() {
-        &known.defaults
-    } else {
-        scopes
-    };
+    let chosen = if scopes.is_empty() { &known.defaults } else { scopes };
     let mut asked: Vec<String> = Vec::new();
     for scope in chosen.iter().chain(&known.required_for_refresh) {
         if !asked.contains(scope) {
@@ -91,10 +87,7 @@ impl Client<'_> {
         match &spec.url_suffix {
             None => Ok(url),
             Some(suffix) => Url::parse(&format!("{url}{suffix}")).map_err(|_| {
-                Error::new(
-                    ErrorKind::InvalidConfig,
-                    "url_suffix does not fit the authorize URL",
-                )
+                Error::new(ErrorKind::InvalidConfig, "url_suffix does not fit the authorize URL")
             }),
         }
     }

@@ -50,10 +50,7 @@ struct At<V>(Duration, V);
 impl<K: Hash + Eq + Clone, T> Cached<K, T> {
     /// Holds about `capacity` documents; those used least make room.
     pub(crate) fn new(clock: Arc<dyn Clock>, capacity: usize) -> Self {
-        Self {
-            entries: Cache::new(capacity),
-            clock,
-        }
+        Self { entries: Cache::new(capacity), clock }
     }
 
     /// The document of `key`, from `fetch` unless a fresh one is known.
@@ -129,11 +126,7 @@ impl<K: Hash + Eq + Clone, T> Cached<K, T> {
 
     fn entry(&self, key: &K) -> Arc<Entry<T>> {
         let fresh = || {
-            let known = Mutex::new(Known {
-                good: None,
-                failure: None,
-                refetched: None,
-            });
+            let known = Mutex::new(Known { good: None, failure: None, refetched: None });
             let turn = tokio::sync::Mutex::new(());
             Ok::<_, std::convert::Infallible>(Arc::new(Entry { turn, known }))
         };
@@ -219,10 +212,7 @@ mod tests {
     async fn the_number_of_documents_is_bounded() {
         let (_, cached) = cached(100);
         for key in 0..10_000 {
-            let document = cached
-                .get(&key, || async move { Ok(key) })
-                .await
-                .expect("fetched");
+            let document = cached.get(&key, || async move { Ok(key) }).await.expect("fetched");
             assert_eq!(*document, key);
         }
         // The capacity is kept per shard, and rounded up there.
@@ -236,13 +226,7 @@ mod tests {
         clock.advance(FRESH);
         assert_eq!(*cached.get(&1, fail).await.expect("the last good one"), 1);
         clock.advance(FAILURE - Duration::from_millis(1));
-        assert_eq!(
-            *cached
-                .get(&1, || async { Ok(2) })
-                .await
-                .expect("the last good one"),
-            1
-        );
+        assert_eq!(*cached.get(&1, || async { Ok(2) }).await.expect("the last good one"), 1);
         clock.advance(Duration::from_millis(1));
         assert_eq!(*cached.get(&1, || async { Ok(2) }).await.expect("fetched"), 2);
     }

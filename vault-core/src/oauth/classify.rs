@@ -59,12 +59,8 @@ const CODES: &[(&str, Class)] = &[
 ];
 
 /// Those that speak of the credentials themselves: another secret may do.
-const BAD_CREDENTIALS: [&str; 4] = [
-    "bad_client_secret",
-    "incorrect_client_credentials",
-    "invalid_client",
-    "invalid_client_id",
-];
+const BAD_CREDENTIALS: [&str; 4] =
+    ["bad_client_secret", "incorrect_client_credentials", "invalid_client", "invalid_client_id"];
 
 /// Why there is no token.
 #[derive(Debug, thiserror::Error)]
@@ -77,10 +73,7 @@ pub(super) struct Refused {
 
 impl From<Failure> for Refused {
     fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            bad_credentials: false,
-        }
+        Self { failure, bad_credentials: false }
     }
 }
 
@@ -123,13 +116,8 @@ impl Head {
         let code = body.and_then(|body| body.0.pointer("/error")?.as_str());
         let known = CODES.iter().find(|(known, _)| Some(*known) == code);
         let by_status = matches!(self.status.as_u16(), 404 | 405 | 410).then_some(Class::ClientMisconfigured);
-        let class = rule
-            .map(|rule| rule.class)
-            .or(known.map(|(_, class)| *class))
-            .or(by_status);
-        let name = known
-            .map(|(code, _)| *code)
-            .or_else(|| rule.and_then(|rule| rule.equals.as_deref()));
+        let class = rule.map(|rule| rule.class).or(known.map(|(_, class)| *class)).or(by_status);
+        let name = known.map(|(code, _)| *code).or_else(|| rule.and_then(|rule| rule.equals.as_deref()));
         let failure = match class {
             Some(class) => self.waiting(rule, body).failure(class, name),
             None if body.is_none() && self.phase != Phase::Revoke => malformed("body"),
@@ -141,10 +129,7 @@ impl Head {
         };
         let bad_credentials = failure.class == FailureClass::ClientMisconfigured
             && known.map_or(rule.is_some(), |(code, _)| BAD_CREDENTIALS.contains(code));
-        Refused {
-            failure,
-            bad_credentials,
-        }
+        Refused { failure, bad_credentials }
     }
 
     fn rules<'a>(self, spec: &'a Spec, body: Option<&'a ReplyBody>) -> impl Iterator<Item = &'a ErrorRule> {
@@ -158,10 +143,7 @@ impl Head {
         let stated = place.and_then(|place| json::at(&body?.0, place));
         let seconds = stated.and_then(|stated| json::text(stated)?.parse().ok());
         let stated = seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_WAIT));
-        Self {
-            retry_after: stated.or(self.retry_after),
-            ..self
-        }
+        Self { retry_after: stated.or(self.retry_after), ..self }
     }
 
     fn matches(self, rule: &ErrorRule, body: Option<&Value>) -> bool {
@@ -180,31 +162,23 @@ impl Head {
                 reauth(ReauthReason::GrantRevoked),
                 "the provider refused the refresh token",
             ),
-            (Class::InvalidGrant, Phase::Exchange) => (
-                F::InvalidGrant,
-                ErrorKind::ProviderReplyInvalid,
-                "the provider refused the code",
-            ),
-            (Class::InvalidGrant, _) => (
-                F::InvalidGrant,
-                ErrorKind::ProviderReplyInvalid,
-                "the provider refused the token",
-            ),
-            (Class::Denied, Phase::Exchange) => (
-                F::InteractionRequired,
-                ErrorKind::Denied,
-                "the provider denied the authorization",
-            ),
+            (Class::InvalidGrant, Phase::Exchange) => {
+                (F::InvalidGrant, ErrorKind::ProviderReplyInvalid, "the provider refused the code")
+            }
+            (Class::InvalidGrant, _) => {
+                (F::InvalidGrant, ErrorKind::ProviderReplyInvalid, "the provider refused the token")
+            }
+            (Class::Denied, Phase::Exchange) => {
+                (F::InteractionRequired, ErrorKind::Denied, "the provider denied the authorization")
+            }
             (Class::Denied | Class::InteractionRequired, _) => (
                 F::InteractionRequired,
                 reauth(ReauthReason::InteractionRequired),
                 "the provider wants the user to sign in again",
             ),
-            (Class::ClientMisconfigured, _) => (
-                F::ClientMisconfigured,
-                ErrorKind::ProviderMisconfigured,
-                "the provider refused the client",
-            ),
+            (Class::ClientMisconfigured, _) => {
+                (F::ClientMisconfigured, ErrorKind::ProviderMisconfigured, "the provider refused the client")
+            }
             (Class::Throttled, _) => return self.unavailable(F::Throttled(self.retry_after), code),
             (Class::Transient, _) => return self.unavailable(F::Indeterminate, code),
         };
@@ -218,10 +192,7 @@ impl Head {
         };
         let message = format!("{message}{}", self.hint(code));
         let failure = Failure::new(class, ErrorKind::ProviderUnavailable, message);
-        Failure {
-            error: failure.error.with_retry_after(self.retry_after),
-            ..failure
-        }
+        Failure { error: failure.error.with_retry_after(self.retry_after), ..failure }
     }
 
     fn hint(self, code: Option<&str>) -> String {
@@ -235,11 +206,7 @@ impl Head {
 /// A reply that is not what it should be. Whether the server acted is unknown.
 pub(super) fn malformed(what: &str) -> Failure {
     let message = format!("malformed token response: {what}");
-    Failure::new(
-        FailureClass::Indeterminate,
-        ErrorKind::ProviderReplyInvalid,
-        message,
-    )
+    Failure::new(FailureClass::Indeterminate, ErrorKind::ProviderReplyInvalid, message)
 }
 
 /// Whether the body says what the rule looks for; without a pointer, that is the RFC's `error`.
@@ -253,9 +220,7 @@ fn said(rule: &ErrorRule, body: Option<&Value>) -> bool {
     };
     let text = json::text(found);
     let is = |test: &dyn Fn(&str) -> bool| text.as_deref().is_some_and(test);
-    rule.equals
-        .as_deref()
-        .is_none_or(|wanted| is(&|text| text == wanted))
+    rule.equals.as_deref().is_none_or(|wanted| is(&|text| text == wanted))
         && rule.regex.as_deref().is_none_or(|pattern| {
             // Patterns were compiled once when the provider was loaded; one that does not compile matches nothing.
             regex_lite::Regex::new(pattern).is_ok_and(|pattern| is(&|text| pattern.is_match(text)))

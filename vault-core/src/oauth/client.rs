@@ -115,9 +115,7 @@ impl Client<'_> {
                 call.send_redirect_uri.then_some(request.redirect_uri),
                 request.scopes,
             ),
-            own: own_params(call, |source| {
-                request.config.get(source.strip_prefix("conn.")?).cloned()
-            })?,
+            own: own_params(call, |source| request.config.get(source.strip_prefix("conn.")?).cloned())?,
         };
         let mut grants = self.ask(&ask).await?;
         Ok(grants.swap_remove(0).reply)
@@ -188,10 +186,7 @@ impl Client<'_> {
             K::Basic | K::BasicRaw | K::Post | K::Json | K::Query => self.secrets,
             K::None => &[],
             K::PrivateKeyJwt | K::Mtls | K::MintedJwtSecret | K::PlatformKey | K::HeaderTmpl => {
-                return Err(misconfigured(format!(
-                    "client authentication {:?} is not supported",
-                    self.auth
-                )));
+                return Err(misconfigured(format!("client authentication {:?} is not supported", self.auth)));
             }
         };
         Ok(secrets.iter())

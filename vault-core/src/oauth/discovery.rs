@@ -140,9 +140,7 @@ impl Key {
             jwks: endpoint("jwks_uri", document.jwks_uri)?,
             userinfo: endpoint("userinfo_endpoint", document.userinfo_endpoint)?,
             issuer: document.issuer,
-            sends_iss: document
-                .authorization_response_iss_parameter_supported
-                .unwrap_or(false),
+            sends_iss: document.authorization_response_iss_parameter_supported.unwrap_or(false),
             auth_methods: document
                 .token_endpoint_auth_methods_supported
                 .unwrap_or_else(|| vec!["client_secret_basic".to_owned()]),
@@ -250,10 +248,7 @@ fn has_credentials(url: &Url) -> bool {
 /// Whether `issuer` is `template` with a GUID for its tenant.
 fn is_tenant_of(template: &str, issuer: &str) -> bool {
     template.split_once(TENANT).is_some_and(|(before, after)| {
-        issuer
-            .strip_prefix(before)
-            .and_then(|rest| rest.strip_suffix(after))
-            .is_some_and(is_guid)
+        issuer.strip_prefix(before).and_then(|rest| rest.strip_suffix(after)).is_some_and(is_guid)
     })
 }
 

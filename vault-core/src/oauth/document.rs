@@ -41,11 +41,7 @@ impl Documents {
         let response = self.send(url).await?;
         let status = response.status();
         if status.is_redirection() {
-            return Err(refusal(
-                ErrorKind::EndpointRefused,
-                url,
-                "redirects, which is refused",
-            ));
+            return Err(refusal(ErrorKind::EndpointRefused, url, "redirects, which is refused"));
         }
         if is_absent(status) {
             return Ok(None);
@@ -55,23 +51,14 @@ impl Documents {
             return Err(refusal(ErrorKind::ProviderUnavailable, url, &problem));
         }
         if !is_json(response.headers()) {
-            return Err(refusal(
-                ErrorKind::ProviderReplyInvalid,
-                url,
-                "is not declared as JSON",
-            ));
+            return Err(refusal(ErrorKind::ProviderReplyInvalid, url, "is not declared as JSON"));
         }
         // The parser's own message may quote the document.
-        serde_json::from_slice(response.body().expose_secret())
-            .map(Some)
-            .map_err(|error| {
-                let problem = format!(
-                    "is not the JSON expected (line {}, column {})",
-                    error.line(),
-                    error.column()
-                );
-                refusal(ErrorKind::ProviderReplyInvalid, url, &problem)
-            })
+        serde_json::from_slice(response.body().expose_secret()).map(Some).map_err(|error| {
+            let problem =
+                format!("is not the JSON expected (line {}, column {})", error.line(), error.column());
+            refusal(ErrorKind::ProviderReplyInvalid, url, &problem)
+        })
     }
 
     async fn send(&self, url: &Url) -> Result<HttpResponse, Error> {
@@ -102,12 +89,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     let Some(declared) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
         return false;
     };
-    let essence = declared
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = declared.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 

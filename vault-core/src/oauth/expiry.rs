@@ -113,15 +113,9 @@ mod tests {
         assert_eq!(ends("form = 'epoch_ms'", &json!("1750000060000")), Some(60));
         assert_eq!(ends("form = 'epoch_s'", &json!(1)), Some(0));
         assert_eq!(ends("form = 'iso8601'", &json!("2025-06-15T15:07:40Z")), Some(60));
-        assert_eq!(
-            ends("form = 'iso8601'", &json!("2025-06-15T17:07:40.000+02:00")),
-            Some(60)
-        );
+        assert_eq!(ends("form = 'iso8601'", &json!("2025-06-15T17:07:40.000+02:00")), Some(60));
         assert_eq!(ends("form = 'iso8601'", &json!("tomorrow")), None);
         assert_eq!(ends("form = 'iso8601'", &json!(1_750_000_060)), None);
-        assert_eq!(
-            ends("form = 'iso8601'", &json!("9999-12-31T23:59:59Z")),
-            Some(LONGEST.as_secs() as i64)
-        );
+        assert_eq!(ends("form = 'iso8601'", &json!("9999-12-31T23:59:59Z")), Some(LONGEST.as_secs() as i64));
     }
 }

@@ -31,9 +31,7 @@ impl Context<'_> {
     ) -> Result<TokenReply, Failure> {
         let response = &self.spec.response;
         let expires = &response.expires;
-        let refresh_token = token
-            .refresh_token()
-            .map(|token| SecretString::new(token.secret()));
+        let refresh_token = token.refresh_token().map(|token| SecretString::new(token.secret()));
         if refresh_token.is_none() && self.wants_refresh_token() {
             return Err(malformed("refresh_token"));
         }
@@ -70,9 +68,7 @@ impl Context<'_> {
                     return Err(malformed(&capture.field));
                 }
                 Some(text) if capture.secret => {
-                    reply
-                        .secrets
-                        .insert(capture.field.clone(), SecretString::new(text));
+                    reply.secrets.insert(capture.field.clone(), SecretString::new(text));
                 }
                 Some(text) if capture.persist => {
                     reply.config.insert(capture.field.clone(), text);

@@ -72,9 +72,7 @@ pub(crate) async fn validate(
     if header.crit.is_some() {
         return Err(invalid("crit"));
     }
-    let signature = URL_SAFE_NO_PAD
-        .decode(signature)
-        .map_err(|_| invalid("signature"))?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| invalid("signature"))?;
     let key = jwks.key(jwks_uri, header.kid.as_deref(), alg).await?;
     if !key.verifies(alg, message.as_bytes(), &signature) {
         return Err(invalid("signature"));
@@ -100,10 +98,7 @@ impl Expected<'_> {
         self.check_audience(claims)?;
         self.check_times(claims)?;
         self.check_nonce(claims)?;
-        claims["sub"]
-            .as_str()
-            .filter(|sub| !sub.is_empty())
-            .ok_or("sub")?;
+        claims["sub"].as_str().filter(|sub| !sub.is_empty()).ok_or("sub")?;
         Ok(())
     }
 
@@ -123,9 +118,7 @@ impl Expected<'_> {
             Value::String(audience) if audience == self.client_id => Ok(()),
             Value::Array(audiences) if audiences.iter().any(|audience| audience == self.client_id) => {
                 let is_alone = audiences.len() == 1;
-                (is_alone || claims["azp"] == self.client_id)
-                    .then_some(())
-                    .ok_or("azp")
+                (is_alone || claims["azp"] == self.client_id).then_some(()).ok_or("azp")
             }
             _ => Err("aud"),
         }

@@ -95,10 +95,7 @@ impl Jwks {
         if let Some(key) = known.choose(kid, alg)? {
             return Ok(key);
         }
-        let newer = self
-            .cached
-            .refetch(jwks_uri, &known, || self.fetch(jwks_uri))
-            .await?;
+        let newer = self.cached.refetch(jwks_uri, &known, || self.fetch(jwks_uri)).await?;
         newer.choose(kid, alg)?.ok_or_else(|| invalid("unknown kid"))
     }
 
@@ -107,10 +104,7 @@ impl Jwks {
             let message = format!("no key set at {}", printable(jwks_uri.as_str()));
             return Err(Error::new(ErrorKind::ProviderUnavailable, message));
         };
-        let usable = keys
-            .0
-            .into_iter()
-            .filter_map(|key| RawKey::deserialize(key).ok()?.usable());
+        let usable = keys.0.into_iter().filter_map(|key| RawKey::deserialize(key).ok()?.usable());
         Ok(KeySet(usable.map(Arc::new).collect()))
     }
 }
@@ -118,11 +112,7 @@ impl Jwks {
 impl KeySet {
     /// `None` when the set has no such key.
     fn choose(&self, kid: Option<&str>, alg: Algorithm) -> Result<Option<Arc<VerifyingKey>>, Error> {
-        let named = || {
-            self.0
-                .iter()
-                .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
-        };
+        let named = || self.0.iter().filter(|key| kid.is_none() || key.kid.as_deref() == kid);
         let mut fitting = named().filter(|key| key.fits(alg));
         match (fitting.next(), fitting.next()) {
             (Some(_), Some(_)) if kid.is_none() => Err(invalid("kid")),
@@ -210,10 +200,7 @@ impl RawKey {
     /// encryption, and those of kinds or sizes not known here.
     fn usable(self) -> Option<VerifyingKey> {
         let for_signatures = self.usage.as_deref().is_none_or(|usage| usage == "sig")
-            && self
-                .key_ops
-                .as_ref()
-                .is_none_or(|ops| ops.iter().any(|op| op == "verify"));
+            && self.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
         if self.d.is_some() || !for_signatures {
             return None;
         }
@@ -228,12 +215,7 @@ impl RawKey {
             ("OKP", Some("Ed25519")) => (KeyKind::Ed25519, ed25519(&self.x?)?),
             _ => return None,
         };
-        Some(VerifyingKey {
-            kid: self.kid,
-            kind,
-            alg,
-            key,
-        })
+        Some(VerifyingKey { kid: self.kid, kind, alg, key })
     }
 }
 
@@ -241,9 +223,7 @@ impl RawKey {
 fn rsa(n: &str, e: &str) -> Option<DecodingKey> {
     let (n, e) = (URL_SAFE_NO_PAD.decode(n).ok()?, URL_SAFE_NO_PAD.decode(e).ok()?);
     let significant = n.iter().skip_while(|byte| **byte == 0).count();
-    (256..=512)
-        .contains(&significant)
-        .then(|| DecodingKey::from_rsa_raw_components(&n, &e))
+    (256..=512).contains(&significant).then(|| DecodingKey::from_rsa_raw_components(&n, &e))
 }
 
 fn ec(x: &str, y: &str, len: usize) -> Option<DecodingKey> {

@@ -36,11 +36,7 @@ pub(super) fn read(spec: &Spec, head: Head, response: &HttpResponse) -> Result<R
 fn body(content: Content, headers: &HeaderMap, bytes: &[u8]) -> Result<ReplyBody, Failure> {
     let media_type = headers.get(CONTENT_TYPE).map(|value| {
         let text = value.to_str().unwrap_or_default();
-        text.split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
+        text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
     });
     let is_json = media_type
         .as_deref()
@@ -51,11 +47,7 @@ fn body(content: Content, headers: &HeaderMap, bytes: &[u8]) -> Result<ReplyBody
         Content::Form | Content::Json | Content::JsonAnyType => json::parse(bytes),
     };
     let body = ReplyBody(parsed.map_err(|_| malformed("body"))?);
-    if body.0.is_object() || body.0.is_array() {
-        Ok(body)
-    } else {
-        Err(malformed("body"))
-    }
+    if body.0.is_object() || body.0.is_array() { Ok(body) } else { Err(malformed("body")) }
 }
 
 /// A form as a JSON object of strings. Names that come twice are refused, as in JSON.
@@ -64,10 +56,7 @@ fn form(bytes: &[u8]) -> Result<Value, serde_json::Error> {
     let text = std::str::from_utf8(bytes).map_err(serde_json::Error::custom)?;
     let mut fields = Map::new();
     for (name, value) in url::form_urlencoded::parse(text.trim().as_bytes()) {
-        if fields
-            .insert(name.into_owned(), Value::from(value.into_owned()))
-            .is_some()
-        {
+        if fields.insert(name.into_owned(), Value::from(value.into_owned())).is_some() {
             return Err(serde_json::Error::custom("duplicate field"));
         }
     }
@@ -108,9 +97,8 @@ impl<'a> TokenSets<'a> {
         };
         let kinds = spec.roots_by_kind.iter();
         let kinds = kinds.filter_map(|(slot, root)| Some((slot.as_str(), set(root)?)));
-        let mut others: Vec<_> = kinds
-            .filter(|(_, set)| json::first(set, &spec.fields.access).is_some())
-            .collect();
+        let mut others: Vec<_> =
+            kinds.filter(|(_, set)| json::first(set, &spec.fields.access).is_some()).collect();
         let main = match &spec.root {
             None if !spec.roots_by_kind.is_empty() => others.first().map(|(_, set)| *set),
             root => set(root.as_deref().unwrap_or("")),
@@ -150,11 +138,7 @@ pub(super) fn token<'a>(name: &str, set: &'a Value, pointers: &[String]) -> Resu
     let text = found.as_str().ok_or_else(|| malformed(name))?;
     if text.len() > LONGEST_TOKEN {
         let message = format!("token too large: {name}");
-        return Err(Failure::new(
-            FailureClass::Indeterminate,
-            ErrorKind::ProviderReplyInvalid,
-            message,
-        ));
+        return Err(Failure::new(FailureClass::Indeterminate, ErrorKind::ProviderReplyInvalid, message));
     }
     if !text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
         return Err(malformed(name));
@@ -163,9 +147,7 @@ pub(super) fn token<'a>(name: &str, set: &'a Value, pointers: &[String]) -> Resu
 }
 
 fn token_type(check: TokenTypeCheck, stated: Option<&Value>) -> Result<&'static str, Failure> {
-    let bearer = stated
-        .and_then(Value::as_str)
-        .is_some_and(|text| text.eq_ignore_ascii_case("bearer"));
+    let bearer = stated.and_then(Value::as_str).is_some_and(|text| text.eq_ignore_ascii_case("bearer"));
     match (check, stated) {
         _ if bearer => Ok("bearer"),
         (TokenTypeCheck::Any, _) | (TokenTypeCheck::Optional, None) => Ok("bearer"),
@@ -190,10 +172,7 @@ fn scope(form: ScopeForm, stated: Option<&Value>) -> Result<Option<String>, Fail
         }
         Some(stated) => split(form, stated.as_str().ok_or_else(wrong)?),
     };
-    if parts
-        .iter()
-        .any(|part| part.chars().any(|c| c.is_control() || c == ' '))
-    {
+    if parts.iter().any(|part| part.chars().any(|c| c.is_control() || c == ' ')) {
         return Err(wrong());
     }
     Ok(Some(parts.join(" ")).filter(|scope| !scope.is_empty()))

@@ -56,12 +56,7 @@ impl Client<'_> {
     /// sent, for want of the access token, as not revocable.
     pub(crate) async fn revoke(&self, tokens: RevokeTokens<'_>) -> Result<RevokeOutcome, Failure> {
         let shape = self.spec.revoke.shape;
-        let Some(url) = self
-            .endpoints
-            .revoke
-            .as_ref()
-            .filter(|_| shape != RevokeShape::None)
-        else {
+        let Some(url) = self.endpoints.revoke.as_ref().filter(|_| shape != RevokeShape::None) else {
             return Ok(RevokeOutcome::Unsupported);
         };
         let wire = self.wire("revocation request");
@@ -146,9 +141,7 @@ impl Client<'_> {
             }
             Token::Refresh(token) => RefreshToken::new(token.expose_secret().into()).into(),
         };
-        let client = self
-            .basic(secret)
-            .set_revocation_url(RevocationUrl::from_url(secure));
+        let client = self.basic(secret).set_revocation_url(RevocationUrl::from_url(secure));
         let request = client
             .revoke_token(token)
             .map_err(|_| Failure::from(misconfigured("the revocation endpoint is not https".into())))?;
@@ -187,9 +180,7 @@ impl Client<'_> {
         let status = head.status.as_u16();
         let body = json::parse(response.body().expose_secret()).map(ReplyBody).ok();
         let at = |pointer| body.as_ref().and_then(|body| json::at(&body.0, pointer));
-        let code = at("/error")
-            .and_then(serde_json::Value::as_str)
-            .unwrap_or_default();
+        let code = at("/error").and_then(serde_json::Value::as_str).unwrap_or_default();
         // RFC 7009 ignores the body of a success; some providers say there that it was none.
         let denied = !code.is_empty() || at("/ok").is_some_and(|ok| ok == false);
         if spec.success.contains(&status) || (head.status.is_success() && !denied) {
@@ -214,10 +205,6 @@ impl Client<'_> {
 }
 
 fn request(method: Method, url: &Url, body: SecretBytes) -> Result<HttpRequest, Failure> {
-    let request = http::Request::builder()
-        .method(method)
-        .uri(url.as_str())
-        .header(ACCEPT, JSON)
-        .body(body);
+    let request = http::Request::builder().method(method).uri(url.as_str()).header(ACCEPT, JSON).body(body);
     Ok(request.map_err(|_| misconfigured("the revocation endpoint is no URL that can be called".into()))?)
 }

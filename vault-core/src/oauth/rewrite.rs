@@ -63,13 +63,8 @@ impl Rewrite<'_> {
 
     fn pairs(&self, built: &SecretBytes) -> Vec<Pair> {
         let built = form_urlencoded::parse(built.expose_secret());
-        let standard = self
-            .standard
-            .iter()
-            .map(|(name, value)| ((*name).into(), value.into()));
-        let standard = built
-            .chain(standard)
-            .filter_map(|(name, value)| self.renamed(&name, &value));
+        let standard = self.standard.iter().map(|(name, value)| ((*name).into(), value.into()));
+        let standard = built.chain(standard).filter_map(|(name, value)| self.renamed(&name, &value));
         let own = self.own.iter().map(|(name, value)| Pair {
             name: name.clone(),
             value: Zeroizing::new(value.clone()),
@@ -85,11 +80,7 @@ impl Rewrite<'_> {
             "client_secret" => Role::ClientSecret,
             _ => Role::Other,
         };
-        let own = self
-            .call
-            .rename
-            .get(name)
-            .or_else(|| self.credential_names.get(name));
+        let own = self.call.rename.get(name).or_else(|| self.credential_names.get(name));
         let name = own.map_or(name, String::as_str);
         (!name.is_empty()).then(|| Pair {
             name: name.to_owned(),
@@ -119,10 +110,7 @@ impl Rewrite<'_> {
     }
 
     fn body(&self, pairs: &[Pair]) -> SecretBytes {
-        let size: usize = pairs
-            .iter()
-            .map(|pair| pair.name.len() + pair.value.len() + 6)
-            .sum();
+        let size: usize = pairs.iter().map(|pair| pair.name.len() + pair.value.len() + 6).sum();
         let pairs = pairs.iter().map(|pair| (pair.name.as_str(), pair.value.as_str()));
         // Room for everything escaped: growing would leave copies behind that are not wiped.
         let room = 6 * size + 2;
@@ -143,16 +131,10 @@ impl Rewrite<'_> {
         no_body: bool,
     ) -> Result<(), Error> {
         let accept = HeaderValue::from_str(&self.call.accept);
-        headers.insert(
-            ACCEPT,
-            accept.map_err(|_| misconfigured("header accept has no valid value".into()))?,
-        );
+        headers.insert(ACCEPT, accept.map_err(|_| misconfigured("header accept has no valid value".into()))?);
         if !no_body {
             let json = self.is_json();
-            headers.insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static(if json { JSON } else { FORM }),
-            );
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(if json { JSON } else { FORM }));
         }
         if let Some(mut authorization) = authorization {
             authorization.set_sensitive(true);

@@ -49,9 +49,7 @@ impl Clock for ManualClock {
     async fn sleep(&self, span: Duration) {
         let until = self.monotonic() + span;
         let mut time = self.0.subscribe();
-        time.wait_for(|now| *now >= until)
-            .await
-            .expect("the clock outlives its sleepers");
+        time.wait_for(|now| *now >= until).await.expect("the clock outlives its sleepers");
     }
 }
 
@@ -78,18 +76,11 @@ impl Answer {
 
 impl ScriptedHttp {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            answers: Mutex::default(),
-            log: Mutex::default(),
-            held: watch::Sender::new(false),
-        })
+        Arc::new(Self { answers: Mutex::default(), log: Mutex::default(), held: watch::Sender::new(false) })
     }
 
     pub(crate) fn answer(&self, url: &str, answer: Answer) {
-        self.answers
-            .lock()
-            .expect("not poisoned")
-            .insert(url.to_owned(), answer);
+        self.answers.lock().expect("not poisoned").insert(url.to_owned(), answer);
     }
 
     /// While held, requests arrive and are not answered.
@@ -115,9 +106,7 @@ impl HttpClient for ScriptedHttp {
         let url = request.uri().to_string();
         self.log.lock().expect("not poisoned").push(url.clone());
         let mut held = self.held.subscribe();
-        held.wait_for(|held| !held)
-            .await
-            .expect("the script outlives its requests");
+        held.wait_for(|held| !held).await.expect("the script outlives its requests");
         let answer = self.answers.lock().expect("not poisoned").get(&url).cloned();
         match answer.unwrap_or_else(|| Answer::Reply(404, "text/plain", String::new())) {
             Answer::Fail(kind) => Err(HttpError::outcome_unknown(kind, "scripted")),
@@ -143,38 +132,22 @@ pub(crate) struct TestKey {
 impl TestKey {
     pub(crate) fn ed25519() -> Self {
         let private = EncodingKey::from_ed_der(include_bytes!("test_keys/ed25519.TEST-ONLY.der"));
-        Self {
-            alg: Algorithm::EdDSA,
-            kid: "ed",
-            private,
-        }
+        Self { alg: Algorithm::EdDSA, kid: "ed", private }
     }
 
     pub(crate) fn es256() -> Self {
         let private = EncodingKey::from_ec_der(include_bytes!("test_keys/es256.TEST-ONLY.der"));
-        Self {
-            alg: Algorithm::ES256,
-            kid: "ec",
-            private,
-        }
+        Self { alg: Algorithm::ES256, kid: "ec", private }
     }
 
     pub(crate) fn es384() -> Self {
         let private = EncodingKey::from_ec_der(include_bytes!("test_keys/es384.TEST-ONLY.der"));
-        Self {
-            alg: Algorithm::ES384,
-            kid: "ec384",
-            private,
-        }
+        Self { alg: Algorithm::ES384, kid: "ec384", private }
     }
 
     pub(crate) fn rsa(alg: Algorithm) -> Self {
         let private = EncodingKey::from_rsa_der(include_bytes!("test_keys/rsa2048.TEST-ONLY.der"));
-        Self {
-            alg,
-            kid: "rsa",
-            private,
-        }
+        Self { alg, kid: "rsa", private }
     }
 
     /// The public half, without `alg`.

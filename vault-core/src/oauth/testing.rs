@@ -38,9 +38,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) fn form(&self) -> BTreeMap<String, String> {
-        url::form_urlencoded::parse(self.body.as_bytes())
-            .into_owned()
-            .collect()
+        url::form_urlencoded::parse(self.body.as_bytes()).into_owned().collect()
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {
@@ -196,7 +194,7 @@ impl Fixture {
             callback: &self.callback,
             state: Some(&SecretString::new("the-state")),
         };
-        self.client(&self.secrets()).exchange(&request).await
+        self.client().exchange(&request).await
     }
 
     pub(super) async fn exchange_one(&self) -> Result<TokenReply, Failure> {
@@ -212,7 +210,7 @@ impl Fixture {
             redirect_uri: "https://app.test/cb",
             config: &BTreeMap::from([("device".into(), "d-1".into())]),
         };
-        self.client(&self.secrets()).refresh(&request).await
+        self.client().refresh(&request).await
     }
 
     pub(super) async fn revoke(&self) -> Result<RevokeOutcome, Failure> {
@@ -220,7 +218,7 @@ impl Fixture {
             access: Some(&SecretString::new("canary-access")),
             refresh: Some(&SecretString::new("canary-refresh")),
         };
-        self.client(&self.secrets()).revoke(tokens).await
+        self.client().revoke(tokens).await
     }
 }
 

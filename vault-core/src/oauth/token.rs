@@ -100,16 +100,9 @@ impl Client<'_> {
         token: &BasicTokenResponse,
         body: &ReplyBody,
     ) -> Result<Vec<Grant>, Failure> {
-        let context = Context {
-            spec: self.spec,
-            phase,
-            now: Timestamp::from(self.clock.now()),
-        };
+        let context = Context { spec: self.spec, phase, now: Timestamp::from(self.clock.now()) };
         let sets = TokenSets::find(&self.spec.response, phase, &body.0)?;
-        let mut grants = vec![Grant {
-            slot: None,
-            reply: context.token_reply(token, sets.main, &body.0)?,
-        }];
+        let mut grants = vec![Grant { slot: None, reply: context.token_reply(token, sets.main, &body.0)? }];
         for (slot, set) in sets.others {
             let mut standard = reply::standard(&self.spec.response, set)?;
             let token = serde_json::from_value(standard.0.take()).map_err(|_| malformed("body"))?;

@@ -38,7 +38,9 @@ impl TokenReply {
     /// speak against the reply, which came from the token endpoint over TLS.
     pub(crate) fn account_id(&self, spec: &Spec) -> Option<String> {
         match spec.identity.source {
-            IdentitySource::TokenResponse => account_from_claims(spec, &self.body.0).map(|account| account.id),
+            IdentitySource::TokenResponse => {
+                account_from_claims(spec, &self.body.0).map(|account| account.id)
+            }
             IdentitySource::IdToken => account_from_claims(spec, &self.claims()?).map(|account| account.id),
             IdentitySource::Userinfo if spec.identity.id.first().is_some_and(|id| id == "/sub") => {
                 Some(self.claims()?.get("sub")?.as_str()?.to_owned())
@@ -122,10 +124,7 @@ impl Failure {
 /// For what could not even be sent.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self {
-            class: FailureClass::NotSent,
-            error,
-        }
+        Self { class: FailureClass::NotSent, error }
     }
 }
 

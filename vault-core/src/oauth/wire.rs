@@ -38,11 +38,8 @@ impl Wire<'_> {
 
     fn failure(&self, error: HttpError) -> Failure {
         use HttpErrorKind as K;
-        let class = if error.may_have_been_sent() {
-            FailureClass::Indeterminate
-        } else {
-            FailureClass::NotSent
-        };
+        let class =
+            if error.may_have_been_sent() { FailureClass::Indeterminate } else { FailureClass::NotSent };
         let kind = match error.kind() {
             K::AddressNotAllowed | K::InsecureEndpoint | K::Tls => ErrorKind::EndpointRefused,
             K::TooLarge => ErrorKind::ProviderReplyInvalid,
@@ -51,10 +48,7 @@ impl Wire<'_> {
         };
         let message = format!("{} failed: {error}", self.what);
         let failure = Failure::new(class, kind, message);
-        Failure {
-            error: failure.error.with_source(error),
-            ..failure
-        }
+        Failure { error: failure.error.with_source(error), ..failure }
     }
 
     fn timed_out(&self, class: FailureClass) -> Failure {

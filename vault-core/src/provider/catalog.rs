@@ -57,11 +57,8 @@ impl Catalog {
     /// The providers that come with the vault.
     #[must_use]
     pub fn builtin() -> Self {
-        static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
-            Catalog::empty()
-                .with_all(BUILTIN)
-                .expect("the built-in files are tested")
-        });
+        static CATALOG: LazyLock<Catalog> =
+            LazyLock::new(|| Catalog::empty().with_all(BUILTIN).expect("the built-in files are tested"));
         CATALOG.clone()
     }
 
@@ -185,9 +182,7 @@ mod tests {
     }
 
     fn refused(texts: &[&str]) -> String {
-        let error = Catalog::empty()
-            .with_all(texts.iter().copied())
-            .expect_err("refused");
+        let error = Catalog::empty().with_all(texts.iter().copied()).expect_err("refused");
         assert_eq!(*error.kind(), ErrorKind::InvalidConfig);
         error.to_string()
     }
@@ -231,11 +226,7 @@ mod tests {
 
     #[test]
     fn families_that_do_not_end_are_refused_by_name() {
-        let circle = [
-            "id = 'a'\nextends = 'b'",
-            "id = 'b'\nextends = 'c'",
-            "id = 'c'\nextends = 'a'",
-        ];
+        let circle = ["id = 'a'\nextends = 'b'", "id = 'b'\nextends = 'c'", "id = 'c'\nextends = 'a'"];
         assert!(refused(&circle).contains("provider `c` extends `a`"));
         assert!(refused(&["id = 'a'\nextends = 'a'"]).contains("extends `a`"));
         assert!(refused(&["id = 'a'\nextends = 'nobody'"]).contains("extends `nobody`"));
@@ -247,12 +238,7 @@ mod tests {
         let text = file("a", "");
         assert!(refused(&[&text, &text]).contains("provider `a` is there already"));
         let again = Catalog::builtin().with_toml(&file("google", ""));
-        assert!(
-            again
-                .expect_err("taken")
-                .to_string()
-                .contains("provider `google`")
-        );
+        assert!(again.expect_err("taken").to_string().contains("provider `google`"));
         assert!(refused(&["name = 'x'"]).contains("invalid provider id"));
         assert!(refused(&["id = 'a b'"]).contains("invalid provider id `a b`"));
     }

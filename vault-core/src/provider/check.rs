@@ -16,15 +16,8 @@ use crate::error::{Error, ErrorKind};
 type Checked = Result<(), Error>;
 
 /// Headers that belong to the vault or to HTTP itself.
-const OWN_HEADERS: [&str; 7] = [
-    "authorization",
-    "connection",
-    "content-length",
-    "content-type",
-    "cookie",
-    "host",
-    "transfer-encoding",
-];
+const OWN_HEADERS: [&str; 7] =
+    ["authorization", "connection", "content-length", "content-type", "cookie", "host", "transfer-encoding"];
 
 pub(super) fn check(spec: &Spec) -> Checked {
     check_front(spec)?;
@@ -40,9 +33,7 @@ pub(super) fn check(spec: &Spec) -> Checked {
 pub(super) fn is_slug(id: &str) -> bool {
     (1..=64).contains(&id.len())
         && id.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+        && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
 }
 
 /// The same error, with the place in front.
@@ -59,10 +50,7 @@ fn ensure(holds: bool, message: &str) -> Checked {
 }
 
 fn check_front(spec: &Spec) -> Checked {
-    ensure(
-        is_slug(&spec.id),
-        "`id` must be 1 to 64 lower-case letters, digits, `_` and `-`",
-    )?;
+    ensure(is_slug(&spec.id), "`id` must be 1 to 64 lower-case letters, digits, `_` and `-`")?;
     ensure(!spec.name.is_empty(), "`name` is missing")?;
     ensure(
         matches!(spec.confidence.as_str(), "" | "high" | "medium" | "low"),
@@ -80,14 +68,9 @@ fn check_urls(spec: &Spec) -> Checked {
             ensure(endpoints.token.is_some(), "`endpoints.token` is missing")?;
         }
     }
-    let query = endpoints
-        .issuer
-        .as_ref()
-        .is_some_and(|issuer| issuer.contains('?'));
+    let query = endpoints.issuer.as_ref().is_some_and(|issuer| issuer.contains('?'));
     ensure(!query, "`endpoints.issuer` has a query")?;
-    spec.vars
-        .iter()
-        .try_for_each(|(name, var)| vars::check_declaration(name, var))?;
+    spec.vars.iter().try_for_each(|(name, var)| vars::check_declaration(name, var))?;
     let mut used = Vec::new();
     for (field, text) in templates(spec) {
         let template = Template::parse(field, text)?;
@@ -130,11 +113,7 @@ fn templates(spec: &Spec) -> impl Iterator<Item = (&'static str, &str)> {
     .into_iter()
     .chain(discovery.map(|discovery| ("discovery", &discovery.url)))
     .chain(identity.map(|call| ("identity.call.url", &call.url)))
-    .chain(
-        spec.post_exchange
-            .iter()
-            .map(|call| ("post_exchange.url", &call.url)),
-    )
+    .chain(spec.post_exchange.iter().map(|call| ("post_exchange.url", &call.url)))
     .filter_map(|(field, text)| Some((field, text.as_deref()?)))
 }
 
@@ -142,28 +121,20 @@ fn check_authorize(spec: &Spec) -> Checked {
     let authorize = &spec.authorize;
     if let Some(name) = authorize.params.keys().find(|name| is_reserved(spec, name)) {
         let name = name.escape_debug();
-        return Err(invalid(format!(
-            "reserved parameter `{name}` in `authorize.params`"
-        )));
+        return Err(invalid(format!("reserved parameter `{name}` in `authorize.params`")));
     }
     for (standard, own) in &authorize.rename {
         // The callback brings `state` back under its own name; leaving out another would undo a protection.
         let kept = !own.is_empty() || standard == "response_type" || !is_standard(standard);
         let free = standard != "state" && (own == standard || !is_standard(own));
-        ensure(
-            kept && free,
-            &format!("`authorize.rename.{standard}` may not be `{own}`"),
-        )?;
+        ensure(kept && free, &format!("`authorize.rename.{standard}` may not be `{own}`"))?;
     }
     let pkce = &authorize.pkce;
     ensure(
         pkce.method_label.eq_ignore_ascii_case("S256"),
         "`authorize.pkce.method_label` may only be a spelling of `S256`",
     )?;
-    let reasoned = pkce
-        .reason
-        .as_ref()
-        .is_some_and(|reason| !reason.trim().is_empty());
+    let reasoned = pkce.reason.as_ref().is_some_and(|reason| !reason.trim().is_empty());
     ensure(
         pkce.mode != PkceMode::Unsupported || reasoned,
         "`authorize.pkce.mode = \"unsupported\"` needs `authorize.pkce.reason`",
@@ -175,20 +146,14 @@ fn check_authorize(spec: &Spec) -> Checked {
     )?;
     for (field, scopes) in [
         ("authorize.scope.defaults", &scope.defaults),
-        (
-            "authorize.scope.required_for_refresh",
-            &scope.required_for_refresh,
-        ),
+        ("authorize.scope.required_for_refresh", &scope.required_for_refresh),
         ("identity.needs_scopes", &spec.identity.needs_scopes),
     ] {
         check_scopes(scopes).map_err(|error| invalid(format!("`{field}`: {error}")))?;
     }
     if let Some(resource) = &authorize.resource {
         let absolute = Url::parse(resource).is_ok_and(|url| url.fragment().is_none());
-        ensure(
-            absolute,
-            "`authorize.resource` must be an absolute URI without fragment",
-        )?;
+        ensure(absolute, "`authorize.resource` must be an absolute URI without fragment")?;
     }
     let suffix = authorize.url_suffix.as_deref().unwrap_or("#");
     ensure(
@@ -203,11 +168,7 @@ fn check_calls(spec: &Spec) -> Checked {
     for call in &spec.post_exchange {
         check_call(call, &["callback", "conn"]).map_err(|error| at("post_exchange", &error))?;
     }
-    let verified = spec
-        .exchange
-        .rename
-        .get("code_verifier")
-        .is_none_or(|own| !own.is_empty());
+    let verified = spec.exchange.rename.get("code_verifier").is_none_or(|own| !own.is_empty());
     ensure(
         verified || spec.authorize.pkce.mode == PkceMode::Unsupported,
         "`exchange.rename.code_verifier` may not leave the verifier out",
@@ -242,10 +203,7 @@ fn check_call(call: &Call, sources: &[&str]) -> Checked {
         let secret = ["client_secret", "code", "code_verifier", "refresh_token"].contains(&name.as_str());
         ensure(!secret, &format!("reserved parameter `{name}`"))?;
     }
-    ensure(
-        HeaderValue::from_str(&call.accept).is_ok(),
-        "`accept` is not a header value",
-    )?;
+    ensure(HeaderValue::from_str(&call.accept).is_ok(), "`accept` is not a header value")?;
     check_headers(&call.headers)
 }
 
@@ -253,10 +211,7 @@ fn check_headers(headers: &BTreeMap<String, String>) -> Checked {
     for (name, value) in headers {
         let own = OWN_HEADERS.iter().any(|header| header.eq_ignore_ascii_case(name));
         let valid = HeaderName::try_from(name).is_ok() && HeaderValue::from_str(value).is_ok();
-        ensure(
-            valid && !own,
-            &format!("header `{}` may not be set", name.escape_debug()),
-        )?;
+        ensure(valid && !own, &format!("header `{}` may not be set", name.escape_debug()))?;
     }
     Ok(())
 }
@@ -279,14 +234,10 @@ fn check_pointers(spec: &Spec) -> Checked {
         pointers.iter().try_for_each(|text| check_pointer(field, text))?;
     }
     let roots = reply.root.iter().chain(reply.roots_by_kind.values());
-    let expiries = [&expires.access, &expires.refresh]
-        .into_iter()
-        .chain(&expires.earliest_refresh);
+    let expiries = [&expires.access, &expires.refresh].into_iter().chain(&expires.earliest_refresh);
     // Where nothing is a place too: the top, or a reply that never says.
-    let optional = roots
-        .chain(&identity.root)
-        .chain(expiries.map(|expiry| &expiry.ptr))
-        .filter(|text| !text.is_empty());
+    let optional =
+        roots.chain(&identity.root).chain(expiries.map(|expiry| &expiry.ptr)).filter(|text| !text.is_empty());
     let captured = reply.capture.keys().chain(reply.ok.iter().map(|ok| &ok.ptr));
     for text in optional.chain(captured) {
         check_pointer("response", text)?;
@@ -302,10 +253,7 @@ fn check_captures(field: &str, spec: &Spec, captures: &BTreeMap<String, Capture>
             &format!("`{field}.{place}` needs a `field` of lower-case letters, digits and `_`"),
         )?;
         let declared = capture.var.as_ref().is_none_or(|var| spec.vars.contains_key(var));
-        ensure(
-            declared,
-            &format!("`{field}.{place}` fills an undeclared variable"),
-        )?;
+        ensure(declared, &format!("`{field}.{place}` fills an undeclared variable"))?;
     }
     Ok(())
 }
@@ -325,10 +273,7 @@ fn check_rule(rule: &ErrorRule) -> Checked {
         tests_text || rule.ptr.is_some() || !rule.status.is_empty(),
         "a rule needs a `status`, a `ptr` or a text to look for",
     )?;
-    ensure(
-        rule.status.iter().all(|status| (200..600).contains(status)),
-        "`status` is not an HTTP status",
-    )?;
+    ensure(rule.status.iter().all(|status| (200..600).contains(status)), "`status` is not an HTTP status")?;
     let server_fault = rule.status.iter().any(|status| *status >= 500);
     ensure(
         !(server_fault && rule.class == Class::InvalidGrant),
@@ -338,8 +283,5 @@ fn check_rule(rule: &ErrorRule) -> Checked {
         return Err(invalid(format!("invalid `regex`: {error}")));
     }
     let after = rule.retry_after.iter().filter(|text| *text != "header");
-    after
-        .chain(&rule.ptr)
-        .chain(&rule.forward)
-        .try_for_each(|text| check_pointer("ptr", text))
+    after.chain(&rule.ptr).chain(&rule.forward).try_for_each(|text| check_pointer("ptr", text))
 }

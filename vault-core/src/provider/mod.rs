@@ -254,6 +254,7 @@ impl Provider {
     }
 
     /// The endpoints, of a provider that needs no discovery.
+    #[cfg(test)]
     pub(crate) fn resolve(&self, vars: &Vars) -> Result<Endpoints, Error> {
         self.configured(vars)?.complete()
     }

@@ -59,14 +59,9 @@ fn ignored(given: &toml::Value, read: &serde_json::Value) -> Option<String> {
 /// The parser says what is wrong in one line, and in another in which table.
 fn wrong_field(error: &toml::de::Error) -> Error {
     let text = error.to_string();
-    let path = text
-        .lines()
-        .find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'))
-        .unwrap_or_default();
+    let path = text.lines().find_map(|line| line.strip_prefix("in `")?.strip_suffix('`')).unwrap_or_default();
     let message = error.message();
-    let unknown = message
-        .strip_prefix("unknown field `")
-        .and_then(|rest| rest.split_once('`'));
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
     invalid(match unknown {
         Some((field, _)) if path.is_empty() => format!("unknown field {}", printable(field)),
         Some((field, _)) => format!("unknown field {path}.{}", printable(field)),

@@ -45,10 +45,9 @@ pub(super) fn invalid_scope(index: usize) -> Error {
 /// provider's.
 pub(crate) fn check_extra_params(spec: &Spec, params: &BTreeMap<String, String>) -> Result<(), Error> {
     match params.keys().find(|name| is_reserved(spec, name)) {
-        Some(name) => Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("reserved parameter `{}`", name.escape_debug()),
-        )),
+        Some(name) => {
+            Err(Error::new(ErrorKind::InvalidInput, format!("reserved parameter `{}`", name.escape_debug())))
+        }
         None => Ok(()),
     }
 }
@@ -57,27 +56,18 @@ pub(crate) fn check_extra_params(spec: &Spec, params: &BTreeMap<String, String>)
 pub(super) fn is_reserved(spec: &Spec, name: &str) -> bool {
     let authorize = &spec.authorize;
     let own = [&authorize.scope.param].into_iter();
-    let own = own
-        .chain(&authorize.scope.optional_param)
-        .chain(authorize.rename.values());
+    let own = own.chain(&authorize.scope.optional_param).chain(authorize.rename.values());
     name.is_empty()
         || is_standard(name)
-        || own
-            .into_iter()
-            .any(|reserved| reserved.eq_ignore_ascii_case(name))
+        || own.into_iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
 }
 
 pub(super) fn is_standard(name: &str) -> bool {
-    RESERVED
-        .iter()
-        .any(|reserved| reserved.eq_ignore_ascii_case(name))
+    RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name))
 }
 
 fn is_scope(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !text.is_empty() && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 #[cfg(test)]
@@ -114,10 +104,7 @@ mod tests {
         )
         .expect("spec");
         let check = |name: &str| check_extra_params(&spec, &BTreeMap::from([(name.into(), "x".into())]));
-        for name in RESERVED
-            .iter()
-            .chain(&["client_key", "user_scope", "optional_scope", "State"])
-        {
+        for name in RESERVED.iter().chain(&["client_key", "user_scope", "optional_scope", "State"]) {
             let error = check(name).expect_err(name);
             assert_eq!(error.to_string(), format!("reserved parameter `{name}`"));
         }

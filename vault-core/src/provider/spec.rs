@@ -232,11 +232,7 @@ table!(Capture {
     /// The URL variable that it fills.
     var: Option<String>,
 });
-table!(Hmac {
-    param: String,
-    algo: String,
-    canonical: String
-});
+table!(Hmac { param: String, algo: String, canonical: String });
 
 table!(ClientAuth {
     /// What the provider takes; the first is the default.

@@ -30,13 +30,9 @@ impl<'a> Template<'a> {
     /// `field` is the template's name in the provider file.
     pub(super) fn parse(field: &'a str, text: &'a str) -> Result<Self, Error> {
         let Some(parts) = split(text) else {
-            return Err(endpoint_url(field, text)
-                .err()
-                .unwrap_or_else(|| malformed(field)));
+            return Err(endpoint_url(field, text).err().unwrap_or_else(|| malformed(field)));
         };
-        let (path, query) = parts
-            .rest
-            .split_at(parts.rest.find(['?', '#']).unwrap_or(parts.rest.len()));
+        let (path, query) = parts.rest.split_at(parts.rest.find(['?', '#']).unwrap_or(parts.rest.len()));
         Ok(Self {
             field,
             scheme: parts.scheme,
@@ -48,13 +44,10 @@ impl<'a> Template<'a> {
 
     /// The variables in it.
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.authority
-            .iter()
-            .chain(&self.path)
-            .filter_map(|part| match part {
-                Part::Var(name) => Some(*name),
-                Part::Literal(_) => None,
-            })
+        self.authority.iter().chain(&self.path).filter_map(|part| match part {
+            Part::Var(name) => Some(*name),
+            Part::Literal(_) => None,
+        })
     }
 
     /// Every variable is declared and stands where its declaration says.
@@ -69,8 +62,7 @@ impl<'a> Template<'a> {
                 return Err(Error::new(ErrorKind::InvalidConfig, message));
             }
         }
-        self.render(|name| Ok(vars::declared(spec, name).map_or("", vars::sample)))
-            .map(drop)
+        self.render(|name| Ok(vars::declared(spec, name).map_or("", vars::sample))).map(drop)
     }
 
     fn stands_right(&self, name: &'a str, position: VarPosition) -> bool {
@@ -142,10 +134,7 @@ fn parse_parts<'a>(field: &str, mut text: &'a str) -> Result<Vec<Part<'a>>, Erro
 }
 
 fn malformed(field: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidConfig,
-        format!("`{field}` is not a URL template"),
-    )
+    Error::new(ErrorKind::InvalidConfig, format!("`{field}` is not a URL template"))
 }
 
 #[cfg(test)]
@@ -171,10 +160,7 @@ mod tests {
     "#;
 
     fn spec() -> Spec {
-        Spec {
-            vars: toml::from_str(VARS).expect("declarations"),
-            ..Spec::default()
-        }
+        Spec { vars: toml::from_str(VARS).expect("declarations"), ..Spec::default() }
     }
 
     fn fill(template: &str, name: &str, value: &str) -> Result<String, String> {
@@ -228,15 +214,7 @@ mod tests {
         for value in [long.as_str(), "-a", "a-", "A", "a.b", "a_b", "xn--a"] {
             assert!(fill(templates[0].1, "label", value).is_err(), "{value}");
         }
-        for value in [
-            long.as_str(),
-            "127.0.0.1",
-            "2130706433",
-            "0x7f.1",
-            "[::1]",
-            "a..b",
-            "A.example",
-        ] {
+        for value in [long.as_str(), "127.0.0.1", "2130706433", "0x7f.1", "[::1]", "a..b", "A.example"] {
             assert!(fill(templates[1].1, "host", value).is_err(), "{value}");
         }
         for value in ["localhost", "intranet", "a.localhost"] {
@@ -259,20 +237,10 @@ mod tests {
             filled("https://as.example/{realm}/token?v=2", "realm", "My.Realm_1~"),
             "https://as.example/My.Realm_1~/token?v=2"
         );
+        assert_eq!(filled("https://as.{region}/token", "region", "com.au"), "https://as.com.au/token");
+        assert_eq!(filled("https://{pinned}/token", "pinned", "10.0.0.7"), "https://10.0.0.7/token");
         assert_eq!(
-            filled("https://as.{region}/token", "region", "com.au"),
-            "https://as.com.au/token"
-        );
-        assert_eq!(
-            filled("https://{pinned}/token", "pinned", "10.0.0.7"),
-            "https://10.0.0.7/token"
-        );
-        assert_eq!(
-            filled(
-                "https://api.example/apps/{client_id}/grant",
-                "client_id",
-                "Iv1.8a61f9b3"
-            ),
+            filled("https://api.example/apps/{client_id}/grant", "client_id", "Iv1.8a61f9b3"),
             "https://api.example/apps/Iv1.8a61f9b3/grant"
         );
     }

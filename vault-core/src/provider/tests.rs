@@ -35,17 +35,11 @@ fn l02_unknown_fields_are_named_with_their_path() {
     for (more, path) in [
         ("authorize.pkce.mod = 'required'", "authorize.pkce.mod"),
         ("identiy.source = 'none'", "identiy"),
-        (
-            "response.expires.access.pointer = '/x'",
-            "response.expires.access.pointer",
-        ),
+        ("response.expires.access.pointer = '/x'", "response.expires.access.pointer"),
         ("vars.host.positon = 'path'", "vars.host.positon"),
         ("exchange.params.x = { form = 'callback.y' }", "exchange.params.x"),
         ("errors = [{ statuss = [400] }]", "errors.statuss"),
-        (
-            "refresh_policy.reuse = { mode = 'strict', sec = 5 }",
-            "refresh_policy.reuse",
-        ),
+        ("refresh_policy.reuse = { mode = 'strict', sec = 5 }", "refresh_policy.reuse"),
     ] {
         assert!(refused(more).contains(path), "{more}: {}", refused(more));
     }
@@ -73,12 +67,7 @@ fn d08_insecure_endpoints_are_refused_at_load() {
 
 #[test]
 fn d09_only_web_schemes() {
-    for url in [
-        "javascript:alert(1)",
-        "file:///etc/passwd",
-        "calc://x",
-        "https://as.example/$(calc)",
-    ] {
+    for url in ["javascript:alert(1)", "file:///etc/passwd", "calc://x", "https://as.example/$(calc)"] {
         let text = endpoint_refused(&format!("authorize = '{url}'\ntoken = 'https://as.example/t'"));
         assert!(text.contains("endpoint `authorize`"), "{text}");
     }
@@ -87,37 +76,21 @@ fn d09_only_web_schemes() {
 #[test]
 fn c14_endpoints_keep_their_query_and_have_no_fragment() {
     let endpoints = load("").expect("valid").resolve(&Vars::new()).expect("whole");
-    assert_eq!(
-        endpoints.authorize.as_str(),
-        "https://as.example/authorize?tenant=1"
-    );
+    assert_eq!(endpoints.authorize.as_str(), "https://as.example/authorize?tenant=1");
     let text = endpoint_refused("authorize = 'https://as.example/a#x'\ntoken = 'https://as.example/t'");
     assert!(text.contains("endpoint `authorize` has a fragment"), "{text}");
 }
 
 #[test]
 fn c07_provider_files_cannot_set_protected_parameters() {
-    for name in [
-        "state",
-        "redirect_uri",
-        "code_challenge",
-        "response_mode",
-        "nonce",
-        "scope",
-        "request",
-    ] {
+    for name in ["state", "redirect_uri", "code_challenge", "response_mode", "nonce", "scope", "request"] {
         let text = refused(&format!("authorize.params.{name} = 'x'"));
         assert!(text.contains(&format!("reserved parameter `{name}`")), "{text}");
     }
     let renamed = "authorize.params.client_key = 'x'\nauthorize.rename.client_id = 'client_key'";
     assert!(refused(renamed).contains("reserved parameter `client_key`"));
     assert!(refused("authorize.scope.param = 'scp'\nauthorize.params.scp = 'x'").contains("`scp`"));
-    for rename in [
-        "client_id = 'state'",
-        "state = 'st'",
-        "code_challenge = ''",
-        "redirect_uri = ''",
-    ] {
+    for rename in ["client_id = 'state'", "state = 'st'", "code_challenge = ''", "redirect_uri = ''"] {
         assert!(refused(&format!("authorize.rename.{rename}")).contains("authorize.rename"));
     }
     assert!(load("authorize.params.prompt = 'consent'\nauthorize.rename.response_type = ''").is_ok());
@@ -125,10 +98,7 @@ fn c07_provider_files_cannot_set_protected_parameters() {
 
 #[test]
 fn c11_pkce_is_not_weakened_without_a_reason() {
-    assert_eq!(
-        load("").expect("valid").spec().authorize.pkce.mode,
-        PkceMode::Required
-    );
+    assert_eq!(load("").expect("valid").spec().authorize.pkce.mode, PkceMode::Required);
     assert!(refused("authorize.pkce.method_label = 'plain'").contains("method_label"));
     assert!(refused("authorize.pkce.mode = 'unsupported'").contains("reason"));
     assert!(refused("authorize.pkce = { mode = 'unsupported', reason = ' ' }").contains("reason"));
@@ -141,41 +111,23 @@ fn c11_pkce_is_not_weakened_without_a_reason() {
 fn what_does_not_hold_together_is_refused() {
     for (more, part) in [
         ("vars.host.position = 'full_host'", "declared and not used"),
-        (
-            "endpoints.revoke = 'https://{host}/r'",
-            "undeclared variable `host`",
-        ),
+        ("endpoints.revoke = 'https://{host}/r'", "undeclared variable `host`"),
         ("errors = [{ regex = '(' }]", "errors[0]"),
         ("errors = [{ class = 'denied' }]", "errors[0]"),
-        (
-            "errors = [{ status = [503], class = 'invalid_grant' }]",
-            "never proves",
-        ),
+        ("errors = [{ status = [503], class = 'invalid_grant' }]", "never proves"),
         ("errors = [{ ptr = 'error', equals = 'x' }]", "JSON pointer"),
-        (
-            "response.fields.access = ['access_token']",
-            "response.fields.access",
-        ),
+        ("response.fields.access = ['access_token']", "response.fields.access"),
         ("response.fields.access = []", "response.fields.access"),
         ("response.root = 'data'", "JSON pointer"),
         ("response.capture.team = { field = 'team' }", "JSON pointer"),
         ("response.capture.'/team' = {}", "needs a `field`"),
-        (
-            "callback.capture.shop = { field = 'shop', var = 'shop' }",
-            "undeclared variable",
-        ),
+        ("callback.capture.shop = { field = 'shop', var = 'shop' }", "undeclared variable"),
         ("identity.id = ['/a~2']", "identity.id"),
         ("authorize.scope.defaults = ['a b']", "invalid scope at index 0"),
         ("authorize.url_suffix = '&state=x'", "url_suffix"),
-        (
-            "authorize.resource = 'https://api.example/#x'",
-            "authorize.resource",
-        ),
+        ("authorize.resource = 'https://api.example/#x'", "authorize.resource"),
         ("client_auth.kinds = []", "client_auth.kinds"),
-        (
-            "exchange.headers.Authorization = 'x'",
-            "exchange: header `Authorization`",
-        ),
+        ("exchange.headers.Authorization = 'x'", "exchange: header `Authorization`"),
         ("refresh.headers.X = \"a\\nb\"", "refresh: header `X`"),
         ("exchange.params.x = { from = 'env.HOME' }", "params.x"),
         ("exchange.params.x = { from = 'conn.team' }", "params.x"),
@@ -207,15 +159,9 @@ fn what_the_engine_cannot_do_is_named() {
         ("authorize.jar = true", "authorize.jar"),
         ("authorize.response_mode = 'form_post'", "authorize.response_mode"),
         ("callback.hmac = { param = 'hmac' }", "callback.hmac"),
-        (
-            "client_auth.kinds = ['mtls', 'private_key_jwt']",
-            "client_auth.kinds",
-        ),
+        ("client_auth.kinds = ['mtls', 'private_key_jwt']", "client_auth.kinds"),
         ("post_exchange = [{}]", "post_exchange"),
-        (
-            "refresh_policy.credential = 'access_token'",
-            "refresh_policy.credential",
-        ),
+        ("refresh_policy.credential = 'access_token'", "refresh_policy.credential"),
         ("identity.source = 'introspection'", "identity.source"),
         ("revoke.shape = 'json_custom'", "revoke.shape"),
         ("present.api_host = 'https://api.example'", "present.api_host"),
@@ -223,12 +169,7 @@ fn what_the_engine_cannot_do_is_named() {
         let provider = load(more).expect(more);
         assert_eq!(provider.unsupported().as_deref(), Some(field), "{more}");
     }
-    assert_eq!(
-        load("client_auth.kinds = ['mtls', 'post']")
-            .expect("valid")
-            .unsupported(),
-        None
-    );
+    assert_eq!(load("client_auth.kinds = ['mtls', 'post']").expect("valid").unsupported(), None);
 }
 
 #[test]
@@ -255,10 +196,7 @@ fn built_in_files_load_resolve_and_are_supported() {
         let provider = catalog.provider(id).expect(id);
         assert_eq!((provider.id(), provider.unsupported()), (id, None));
         assert!(!provider.docs().is_empty(), "{id}");
-        assert!(
-            !provider.confidence().0.is_empty() && !provider.confidence().1.is_empty(),
-            "{id}"
-        );
+        assert!(!provider.confidence().0.is_empty() && !provider.confidence().1.is_empty(), "{id}");
         let given = provider.spec().vars.contains_key("host");
         let given = given.then(|| ("host".to_owned(), "id.acme.example".to_owned()));
         let mut vars = vars::check_vars(provider.spec(), given.into_iter().collect(), |_| true).expect(id);
@@ -279,13 +217,8 @@ fn variables_reach_the_endpoints() {
     let catalog = Catalog::builtin();
     let with = |name: &str, value: &str| Vars::from([(name.to_owned(), value.to_owned())]);
     let microsoft = catalog.provider("microsoft").expect("built in");
-    let endpoints = microsoft
-        .resolve(&with("tenant", "organizations"))
-        .expect("valid");
-    assert_eq!(
-        endpoints.token.as_str(),
-        "https://login.microsoftonline.com/organizations/oauth2/v2.0/token"
-    );
+    let endpoints = microsoft.resolve(&with("tenant", "organizations")).expect("valid");
+    assert_eq!(endpoints.token.as_str(), "https://login.microsoftonline.com/organizations/oauth2/v2.0/token");
     let error = microsoft.resolve(&with("tenant", "x/../y")).expect_err("hostile");
     assert_eq!(error.to_string(), "invalid value for variable `tenant`");
     let error = microsoft.resolve(&Vars::new()).expect_err("missing");
@@ -319,10 +252,7 @@ fn a_server_known_by_its_issuer() {
     assert_eq!(provider.spec().authorize.pkce.mode, PkceMode::Required);
     assert_eq!(provider.spec().refresh_policy.reuse, Reuse::Family);
     let endpoints = provider.configured(&Vars::new()).expect("no variables");
-    assert_eq!(
-        endpoints.issuer.as_deref(),
-        Some("https://id.acme.example/realms/staff/")
-    );
+    assert_eq!(endpoints.issuer.as_deref(), Some("https://id.acme.example/realms/staff/"));
     assert!(Provider::oidc("acme", "http://[::1]:8080").is_ok());
     for issuer in [
         "http://id.acme.example",
@@ -341,12 +271,7 @@ fn a_server_known_by_its_issuer() {
 #[test]
 fn c04_a_scope_cannot_hold_the_separator() {
     let slack = Catalog::builtin().provider("slack").expect("built in");
-    let error = slack
-        .check_scopes(&["chat:write".into(), "a,b".into()])
-        .expect_err("two in one");
+    let error = slack.check_scopes(&["chat:write".into(), "a,b".into()]).expect_err("two in one");
     assert_eq!(error.to_string(), "invalid scope at index 1");
-    assert_eq!(
-        slack.check_scopes(&["a".into(), "a".into()]).expect("valid"),
-        ["a"]
-    );
+    assert_eq!(slack.check_scopes(&["a".into(), "a".into()]).expect("valid"), ["a"]);
 }

@@ -8,9 +8,7 @@ use super::spec::{
 /// The first field that would have to be ignored.
 pub(super) fn unsupported(spec: &Spec) -> Option<&'static str> {
     let fields = [connect(spec), tokens(spec)].concat();
-    fields
-        .into_iter()
-        .find_map(|(field, found)| found.then_some(field))
+    fields.into_iter().find_map(|(field, found)| found.then_some(field))
 }
 
 fn connect(spec: &Spec) -> Vec<(&'static str, bool)> {
@@ -19,10 +17,7 @@ fn connect(spec: &Spec) -> Vec<(&'static str, bool)> {
     let aliased = authorize.redirect_uri == RedirectUri::Alias;
     let provable = spec.client_auth.kinds.iter().any(|kind| can_prove(*kind));
     vec![
-        (
-            "vars.source",
-            spec.vars.values().any(|var| is_received(var.source)),
-        ),
+        ("vars.source", spec.vars.values().any(|var| is_received(var.source))),
         ("authorize.par", authorize.par),
         ("authorize.jar", authorize.jar),
         ("authorize.redirect_uri", aliased),
@@ -48,23 +43,11 @@ fn tokens(spec: &Spec) -> Vec<(&'static str, bool)> {
         ("refresh.url", refresh.url.is_some()),
         ("refresh.method", refresh.method == Method::Delete),
         ("post_exchange", !spec.post_exchange.is_empty()),
-        (
-            "response.capture.var",
-            spec.response.capture.values().any(fills_var),
-        ),
-        (
-            "refresh_policy.credential",
-            matches!(credential, AccessToken | ClientCredentials),
-        ),
+        ("response.capture.var", spec.response.capture.values().any(fills_var)),
+        ("refresh_policy.credential", matches!(credential, AccessToken | ClientCredentials)),
         ("present.api_host", spec.present.api_host.is_some()),
-        (
-            "identity.source",
-            matches!(identity.source, Callback | Introspection),
-        ),
-        (
-            "identity.call.url",
-            identity.call.as_ref().is_some_and(|call| call.url.is_some()),
-        ),
+        ("identity.source", matches!(identity.source, Callback | Introspection)),
+        ("identity.call.url", identity.call.as_ref().is_some_and(|call| call.url.is_some())),
         ("revoke.shape", custom),
     ]
 }
@@ -76,10 +59,7 @@ fn can_prove(kind: ClientAuthKind) -> bool {
 
 /// Known only after the browser was sent away.
 fn is_received(source: VarSource) -> bool {
-    matches!(
-        source,
-        VarSource::Callback | VarSource::Token | VarSource::Identity
-    )
+    matches!(source, VarSource::Callback | VarSource::Token | VarSource::Identity)
 }
 
 fn fills_var(capture: &Capture) -> bool {

@@ -10,17 +10,9 @@ use crate::error::{Error, ErrorKind, printable};
 /// way that it is understood: no host or path that the URL parser would turn into another one.
 pub(crate) fn endpoint_url(name: &str, text: &str) -> Result<Url, Error> {
     let refuse = |why: &str| Error::new(ErrorKind::EndpointRefused, format!("endpoint `{name}` {why}"));
-    let Some(Split {
-        scheme,
-        authority,
-        rest,
-    }) = split(text)
-    else {
+    let Some(Split { scheme, authority, rest }) = split(text) else {
         let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
-        return Err(refuse(&format!(
-            "may not have the scheme `{}`",
-            printable(scheme)
-        )));
+        return Err(refuse(&format!("may not have the scheme `{}`", printable(scheme))));
     };
     if text.contains('#') {
         return Err(refuse("has a fragment"));
@@ -29,10 +21,7 @@ pub(crate) fn endpoint_url(name: &str, text: &str) -> Result<Url, Error> {
         return Err(refuse("has user information"));
     }
     if let Some(other) = text.chars().find(|c| !is_plain(*c)) {
-        return Err(refuse(&format!(
-            "contains the character `{}`",
-            other.escape_debug()
-        )));
+        return Err(refuse(&format!("contains the character `{}`", other.escape_debug())));
     }
     let url = Url::parse(text).map_err(|error| refuse(&format!("is not a URL: {error}")))?;
     let path = rest.split('?').next().unwrap_or_default();
@@ -52,10 +41,7 @@ pub(crate) fn endpoint_url(name: &str, text: &str) -> Result<Url, Error> {
 pub(crate) fn check_issuer(name: &str, text: &str) -> Result<(), Error> {
     let url = endpoint_url(name, text)?;
     if url.query().is_some() {
-        return Err(Error::new(
-            ErrorKind::EndpointRefused,
-            format!("endpoint `{name}` has a query"),
-        ));
+        return Err(Error::new(ErrorKind::EndpointRefused, format!("endpoint `{name}` has a query")));
     }
     Ok(())
 }
@@ -74,11 +60,7 @@ pub(super) fn split(text: &str) -> Option<Split<'_>> {
         None => ("http", text.strip_prefix("http://")?),
     };
     let (authority, rest) = after.split_at(after.find(['/', '?', '#', '\\']).unwrap_or(after.len()));
-    Some(Split {
-        scheme,
-        authority,
-        rest,
-    })
+    Some(Split { scheme, authority, rest })
 }
 
 /// A DNS name in its one lower-case form: labels of 1 to 63 letters, digits and inner hyphens (RFC 1123).
@@ -90,9 +72,7 @@ pub(super) fn is_label(text: &str) -> bool {
     (1..=63).contains(&text.len())
         && !text.starts_with('-')
         && !text.ends_with('-')
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 /// The authority without its port.
@@ -138,11 +118,7 @@ mod tests {
 
     #[test]
     fn d08_http_is_for_loopback_only() {
-        for text in [
-            "http://as.example/token",
-            "http://10.0.0.1/",
-            "http://localhost.example/",
-        ] {
+        for text in ["http://as.example/token", "http://10.0.0.1/", "http://localhost.example/"] {
             assert!(refusal(text).starts_with("insecure endpoint `token`"), "{text}");
         }
         for text in [
@@ -168,11 +144,7 @@ mod tests {
         ] {
             assert!(refusal(text).contains("scheme"), "{text}");
         }
-        for text in [
-            "https://as.example/$(id)",
-            "https://as.example/a;b",
-            "https://as.example/`id`",
-        ] {
+        for text in ["https://as.example/$(id)", "https://as.example/a;b", "https://as.example/`id`"] {
             assert!(refusal(text).contains("character"), "{text}");
         }
     }

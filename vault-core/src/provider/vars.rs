@@ -109,9 +109,7 @@ pub(super) fn sample(var: &Var) -> &str {
 
 pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 pub(super) fn missing(name: &str) -> Error {
@@ -119,20 +117,15 @@ pub(super) fn missing(name: &str) -> Error {
 }
 
 pub(super) fn unknown(name: &str) -> Error {
-    Error::new(
-        ErrorKind::InvalidInput,
-        format!("unknown variable `{}`", name.escape_debug()),
-    )
+    Error::new(ErrorKind::InvalidInput, format!("unknown variable `{}`", name.escape_debug()))
 }
 
 /// The pattern alone must be valid too, or `a)|(b` would slip out of the group.
 fn anchored(name: &str, pattern: &str) -> Result<Regex, Error> {
-    Regex::new(pattern)
-        .and_then(|_| Regex::new(&format!(r"\A(?:{pattern})\z")))
-        .map_err(|error| {
-            let message = format!("variable `{name}` has an invalid pattern: {error}");
-            Error::new(ErrorKind::InvalidConfig, message)
-        })
+    Regex::new(pattern).and_then(|_| Regex::new(&format!(r"\A(?:{pattern})\z"))).map_err(|error| {
+        let message = format!("variable `{name}` has an invalid pattern: {error}");
+        Error::new(ErrorKind::InvalidConfig, message)
+    })
 }
 
 fn fits(var: &Var, value: &str) -> bool {
@@ -163,9 +156,7 @@ fn is_path_part(value: &str) -> bool {
         && !value.starts_with('.')
         && !value.ends_with('.')
         && !value.contains("..")
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
+        && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
 }
 
 #[cfg(test)]
@@ -173,17 +164,11 @@ mod tests {
     use super::*;
 
     fn spec(vars: &str) -> Spec {
-        Spec {
-            vars: toml::from_str(vars).expect("declarations"),
-            ..Spec::default()
-        }
+        Spec { vars: toml::from_str(vars).expect("declarations"), ..Spec::default() }
     }
 
     fn given(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect()
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     const TWO: &str = r#"
@@ -209,14 +194,8 @@ mod tests {
         };
         assert_eq!(check(&[], false), Ok(given(&[("tenant", "common")])));
         assert_eq!(check(&[("tenant", "42")], false), Ok(given(&[("tenant", "42")])));
-        assert_eq!(
-            check(&[("shop", "a")], false),
-            Err("unknown variable `shop`".into())
-        );
-        assert_eq!(
-            check(&[("nobody", "a")], true),
-            Err("unknown variable `nobody`".into())
-        );
+        assert_eq!(check(&[("shop", "a")], false), Err("unknown variable `shop`".into()));
+        assert_eq!(check(&[("nobody", "a")], true), Err("unknown variable `nobody`".into()));
         assert_eq!(check(&[], true), Err("missing variable `shop`".into()));
         assert_eq!(check(&[("shop", "a")], true), Ok(given(&[("shop", "a")])));
     }
@@ -224,10 +203,9 @@ mod tests {
     #[test]
     fn patterns_match_the_whole_value() {
         for value in ["common1", "x42", "42\n", "42/"] {
-            let error = check_vars(&spec(TWO), given(&[("tenant", value)]), |source| {
-                source == VarSource::Operator
-            })
-            .expect_err(value);
+            let error =
+                check_vars(&spec(TWO), given(&[("tenant", value)]), |source| source == VarSource::Operator)
+                    .expect_err(value);
             assert_eq!(error.to_string(), "invalid value for variable `tenant`");
         }
     }

@@ -25,8 +25,12 @@ pub(crate) enum BeforeSend {
 pub(crate) fn before_send(observed: (Incarnation, u64), current: Option<Position>) -> BeforeSend {
     match current {
         None => BeforeSend::Gone,
-        Some(Position { status: ConnectionStatus::NeedsReauthorization(reason), .. }) => BeforeSend::Marked(reason),
-        Some(Position { incarnation, generation, .. }) if (incarnation, generation) == observed => BeforeSend::Send,
+        Some(Position { status: ConnectionStatus::NeedsReauthorization(reason), .. }) => {
+            BeforeSend::Marked(reason)
+        }
+        Some(Position { incarnation, generation, .. }) if (incarnation, generation) == observed => {
+            BeforeSend::Send
+        }
         Some(_) => BeforeSend::AlreadyMoved,
     }
 }

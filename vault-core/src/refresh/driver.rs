@@ -164,8 +164,10 @@ impl Driver {
     fn check_grant(&self, loaded: &Loaded, client_id: &str, origin: &str) -> Result<(), Error> {
         let grant = &loaded.tokens.grant;
         if grant.token_origin != origin {
-            let message =
-                format!("{}: the token endpoint moved from {} to {origin}", self.goal.key, grant.token_origin);
+            let message = format!(
+                "{}: the token endpoint moved from {} to {origin}",
+                self.goal.key, grant.token_origin
+            );
             return Err(Error::new(ErrorKind::EndpointRefused, message));
         }
         if grant.client_id != client_id {
@@ -197,7 +199,9 @@ impl Driver {
     async fn failed(&self, loaded: Loaded, failure: Failure) -> Landing {
         let retry_after = match failure.class {
             FailureClass::InvalidGrant => return self.refused(ReauthReason::GrantRevoked).await,
-            FailureClass::InteractionRequired => return self.refused(ReauthReason::InteractionRequired).await,
+            FailureClass::InteractionRequired => {
+                return self.refused(ReauthReason::InteractionRequired).await;
+            }
             FailureClass::Throttled(after) => after,
             FailureClass::ClientMisconfigured | FailureClass::Indeterminate | FailureClass::NotSent => None,
         };
@@ -253,7 +257,9 @@ impl Driver {
         };
         loaded.record.due_at = Some(due_at);
         loaded.record.version = version;
-        if let Err(error) = self.core.stores.connections.put(&loaded.record, Condition::Version(before), None).await {
+        if let Err(error) =
+            self.core.stores.connections.put(&loaded.record, Condition::Version(before), None).await
+        {
             tracing::debug!(%error, "back-off not stored");
         }
     }

@@ -61,7 +61,9 @@ impl Driver {
             }
             match (after_success(spent, current.as_ref().map(position)), current) {
                 (AfterSuccess::Write, Some(current)) => attempt.loaded = current,
-                (AfterSuccess::Superseded, Some(current)) => return Ok(Some(Ok(Arc::new(into_read(current))))),
+                (AfterSuccess::Superseded, Some(current)) => {
+                    return Ok(Some(Ok(Arc::new(into_read(current)))));
+                }
                 (_, current) => {
                     self.core.report(&Event::OrphanedTokens { key: self.goal.key.clone() });
                     let answer = current.map(|current| Arc::new(into_read(current)));
@@ -108,11 +110,7 @@ impl Driver {
         })));
     }
 
-    async fn new_summary(
-        &self,
-        record: &ConnectionRecord,
-        tokens: &TokenSet,
-    ) -> Result<Vec<u8>, Error> {
+    async fn new_summary(&self, record: &ConnectionRecord, tokens: &TokenSet) -> Result<Vec<u8>, Error> {
         let before = self.core.open_summary(&record.key, record.incarnation, &record.summary).await?;
         let scopes = tokens.default_access().map(|access| access.scopes.clone()).unwrap_or_default();
         let summary = Summary { scopes, config: tokens.config.clone(), ..before };

@@ -203,9 +203,10 @@ pub(super) fn lives_beyond(tokens: &TokenSet, moment: Timestamp) -> bool {
 }
 
 fn hand_out(key: &ConnectionKey, read: &Read) -> Result<AccessToken, Error> {
-    let access = read.tokens.default_access().ok_or_else(|| {
-        Error::new(ErrorKind::CorruptRecord, format!("{key} holds no access token"))
-    })?;
+    let access = read
+        .tokens
+        .default_access()
+        .ok_or_else(|| Error::new(ErrorKind::CorruptRecord, format!("{key} holds no access token")))?;
     Ok(AccessToken {
         key: key.clone(),
         incarnation: read.incarnation,

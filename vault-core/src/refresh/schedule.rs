@@ -23,7 +23,9 @@ pub(crate) fn due_at(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, EntropyError> {
     let expires_at = tokens.default_access().and_then(|access| access.expires_at);
-    let (Some(expires_at), Some(_), true) = (expires_at, &tokens.refresh_token, spec.refresh_policy.proactive) else {
+    let (Some(expires_at), Some(_), true) =
+        (expires_at, &tokens.refresh_token, spec.refresh_policy.proactive)
+    else {
         return Ok(None);
     };
     let life = expires_at.saturating_since(now);
@@ -38,7 +40,11 @@ pub(crate) fn due_at(
 }
 
 /// When to try again.
-pub(crate) fn retry_at(core: &Core, asked: Option<Duration>, now: Timestamp) -> Result<Timestamp, EntropyError> {
+pub(crate) fn retry_at(
+    core: &Core,
+    asked: Option<Duration>,
+    now: Timestamp,
+) -> Result<Timestamp, EntropyError> {
     let wait = asked.unwrap_or(RETRY).clamp(RETRY, MAX_RETRY);
     Ok(now.saturating_add(jittered(&*core.entropy, wait)?))
 }

@@ -159,10 +159,7 @@ impl AssociatedData {
     /// # Errors
     /// When the subject is too long; everything else in a context is bounded by its type.
     pub(super) fn of_context(context: &Context<'_>) -> Result<Self, Error> {
-        if context
-            .subject
-            .is_some_and(|subject| subject.len() > MAX_ID_BYTES)
-        {
+        if context.subject.is_some_and(|subject| subject.len() > MAX_ID_BYTES) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!("{context}: the subject is longer than {MAX_ID_BYTES} bytes"),
@@ -211,9 +208,7 @@ impl AssociatedData {
     pub(super) fn of_wrapping(fields: &[u8]) -> Option<Self> {
         let mut data = Self::empty(Purpose::DataKey);
         data.len = HEADER_BYTES + fields.len();
-        data.bytes
-            .get_mut(HEADER_BYTES..data.len)?
-            .copy_from_slice(fields);
+        data.bytes.get_mut(HEADER_BYTES..data.len)?.copy_from_slice(fields);
         Some(data)
     }
 
@@ -232,11 +227,7 @@ impl AssociatedData {
     }
 
     fn empty(purpose: Purpose) -> Self {
-        let mut data = Self {
-            purpose: purpose.code(),
-            len: HEADER_BYTES,
-            bytes: [0; CAPACITY],
-        };
+        let mut data = Self { purpose: purpose.code(), len: HEADER_BYTES, bytes: [0; CAPACITY] };
         data.push(tag::PURPOSE, &[], &[purpose.code()]);
         data
     }

@@ -27,10 +27,7 @@ pub(super) struct DataKey {
 
 impl fmt::Debug for DataKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DataKey")
-            .field("id", &self.id)
-            .field("scope", &self.scope)
-            .finish_non_exhaustive()
+        f.debug_struct("DataKey").field("id", &self.id).field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 
@@ -50,13 +47,7 @@ impl DataKeys {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, Error> {
         ring.check()?;
-        Ok(Self {
-            ring,
-            store,
-            entropy,
-            opened: Cache::new(CACHED_KEYS),
-            active: Cache::new(CACHED_KEYS),
-        })
+        Ok(Self { ring, store, entropy, opened: Cache::new(CACHED_KEYS), active: Cache::new(CACHED_KEYS) })
     }
 
     /// Without waiting, if it is in memory. Whoever asks checks that the scope is his.
@@ -136,10 +127,7 @@ impl DataKeys {
                 return Ok(());
             }
             // A newly promoted key: from now on its value is checked as well.
-            list.0.push(WrappedKey {
-                active: false,
-                ..self.wrap(&scope, &canary).await?
-            });
+            list.0.push(WrappedKey { active: false, ..self.wrap(&scope, &canary).await? });
             if self.put(&scope, &list, Condition::Version(version)).await? {
                 return Ok(());
             }
@@ -182,12 +170,7 @@ impl DataKeys {
             .wrap(&exposed, &wrap_context(scope, key.id))
             .await
             .map_err(|error| kek_failed(kek.id(), scope, error))?;
-        Ok(WrappedKey {
-            id: key.id,
-            kek: kek.id().to_owned(),
-            active: true,
-            wrapped,
-        })
+        Ok(WrappedKey { id: key.id, kek: kek.id().to_owned(), active: true, wrapped })
     }
 
     /// Under whichever key of the ring the data key is wrapped.
@@ -243,15 +226,10 @@ fn not_found(id: DataKeyId, home: &KeyScope, home_is_gone: bool) -> Error {
 }
 
 fn no_kek<'a>(scope: &KeyScope, entries: impl Iterator<Item = &'a WrappedKey>) -> Error {
-    let mut ids: Vec<_> = entries
-        .map(|entry| format!("\"{}\"", printable(&entry.kek)))
-        .collect();
+    let mut ids: Vec<_> = entries.map(|entry| format!("\"{}\"", printable(&entry.kek))).collect();
     ids.dedup();
-    let message = format!(
-        "data keys of {} need a key that is not in the key ring: {}",
-        Named(scope),
-        ids.join(" or ")
-    );
+    let message =
+        format!("data keys of {} need a key that is not in the key ring: {}", Named(scope), ids.join(" or "));
     Error::new(ErrorKind::KeyUnavailable, message)
 }
 
@@ -264,11 +242,7 @@ fn kek_failed(kek: &str, scope: &KeyScope, error: KekError) -> Error {
         KekErrorKind::Refused => ErrorKind::InvalidConfig,
         KekErrorKind::Unavailable => ErrorKind::KeyUnavailable,
     };
-    Error::new(
-        kind,
-        format!("data key of {} under key \"{kek}\": {error}", Named(scope)),
-    )
-    .with_source(error)
+    Error::new(kind, format!("data key of {} under key \"{kek}\": {error}", Named(scope))).with_source(error)
 }
 
 /// At the start a wrong key is the operator's mistake, not a damaged record.
@@ -282,10 +256,7 @@ fn refuse_to_start(kek: &str, error: Error) -> Error {
 }
 
 fn corrupt(scope: &KeyScope, problem: &str) -> Error {
-    Error::new(
-        ErrorKind::CorruptRecord,
-        format!("data keys of {}: {problem}", Named(scope)),
-    )
+    Error::new(ErrorKind::CorruptRecord, format!("data keys of {}: {problem}", Named(scope)))
 }
 
 fn contended(scope: &KeyScope) -> Error {

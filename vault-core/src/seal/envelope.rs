@@ -125,14 +125,7 @@ impl<'a> Envelope<'a> {
         if ciphertext.is_empty() || ciphertext.len() % STEP != 0 {
             return Err(Truncated);
         }
-        Ok(Self {
-            key_id: DataKeyId::from_bytes(*key_id),
-            header,
-            salt,
-            commitment,
-            ciphertext,
-            tag,
-        })
+        Ok(Self { key_id: DataKeyId::from_bytes(*key_id), header, salt, commitment, ciphertext, tag })
     }
 
     /// Allocates once, for the plaintext.
@@ -165,10 +158,7 @@ impl Derived {
         let mut hasher = blake3::Hasher::new_keyed(key.as_bytes());
         hasher.update(&[purpose]).update(salt);
         let mut output = hasher.finalize_xof();
-        let mut derived = Self {
-            encryption: Zeroizing::new([0; 32]),
-            commitment: [0; 32],
-        };
+        let mut derived = Self { encryption: Zeroizing::new([0; 32]), commitment: [0; 32] };
         output.fill(derived.encryption.as_mut());
         output.fill(&mut derived.commitment);
         output.zeroize();
@@ -181,11 +171,7 @@ impl Derived {
 /// The padded plaintext begins with a zero byte, which is no field's tag: the two inputs cannot run into each other.
 pub(super) fn hedged_salt(key: &Key, random: &[u8; 32], fields: &[u8], padded: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_keyed(key.as_bytes());
-    hasher
-        .update(b"salt")
-        .update(random)
-        .update(fields)
-        .update(padded);
+    hasher.update(b"salt").update(random).update(fields).update(padded);
     let salt = hasher.finalize().into();
     hasher.zeroize();
     salt
@@ -194,13 +180,7 @@ pub(super) fn hedged_salt(key: &Key, random: &[u8; 32], fields: &[u8], padded: &
 fn header(id: DataKeyId, salt: &[u8; 32], commitment: &[u8; 32]) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     let mut at = 0;
-    for part in [
-        &MAGIC[..],
-        &[VERSION, SUITE, FLAGS],
-        id.as_bytes(),
-        salt,
-        commitment,
-    ] {
+    for part in [&MAGIC[..], &[VERSION, SUITE, FLAGS], id.as_bytes(), salt, commitment] {
         header[at..at + part.len()].copy_from_slice(part);
         at += part.len();
     }

@@ -71,11 +71,7 @@ impl KekError {
     /// An error of that kind; `message` is a few words without key material.
     #[must_use]
     pub fn new(kind: KekErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-            source: None,
-        }
+        Self { kind, message: message.into(), source: None }
     }
 
     /// With the key service's error as its source.
@@ -94,10 +90,7 @@ impl KekError {
     /// Whether the same call may succeed later without anybody mending anything by hand.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind,
-            KekErrorKind::Unavailable | KekErrorKind::RandomUnavailable
-        )
+        matches!(self.kind, KekErrorKind::Unavailable | KekErrorKind::RandomUnavailable)
     }
 }
 
@@ -109,9 +102,7 @@ impl fmt::Display for KekError {
 
 impl StdError for KekError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_ref()
-            .map(|source| source.as_ref() as &(dyn StdError + 'static))
+        self.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
     }
 }
 
@@ -148,10 +139,7 @@ impl RawKek {
     pub fn new(id: &str, key: SecretBytes) -> Result<Self, Error> {
         check_id(id)?;
         Self::checked(id, &key).map_err(|problem| {
-            Error::new(
-                ErrorKind::InvalidConfig,
-                format!("key \"{id}\" is not usable: {problem}"),
-            )
+            Error::new(ErrorKind::InvalidConfig, format!("key \"{id}\" is not usable: {problem}"))
         })
     }
 
@@ -163,11 +151,7 @@ impl RawKek {
         if bytes.iter().all(|byte| *byte == bytes[0]) {
             return Err("one byte repeated".to_owned());
         }
-        Ok(Self {
-            id: id.to_owned(),
-            key,
-            entropy: Arc::new(SystemEntropy),
-        })
+        Ok(Self { id: id.to_owned(), key, entropy: Arc::new(SystemEntropy) })
     }
 
     /// Draws from another source of random bytes.

@@ -27,10 +27,7 @@ pub(super) struct KeyList(pub(super) Vec<WrappedKey>);
 impl KeyList {
     pub(super) fn decode(scope: &KeyScope, bytes: &[u8]) -> Result<Self, Error> {
         let corrupt = |problem: String| {
-            Error::new(
-                ErrorKind::CorruptRecord,
-                format!("data keys of {}: {problem}", Named(scope)),
-            )
+            Error::new(ErrorKind::CorruptRecord, format!("data keys of {}: {problem}", Named(scope)))
         };
         match bytes {
             [] => Err(corrupt("truncated".to_owned())),

@@ -40,11 +40,7 @@ struct Cost {
 }
 
 impl Cost {
-    const DEFAULT: Self = Self {
-        memory_kib: 19 * 1024,
-        passes: 2,
-        lanes: 1,
-    };
+    const DEFAULT: Self = Self { memory_kib: 19 * 1024, passes: 2, lanes: 1 };
 
     /// Bounds what a stored record can make this process allocate and compute.
     const fn is_bounded(self) -> bool {
@@ -94,11 +90,7 @@ impl PassphraseKek {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`] when it is out of these bounds.
     pub fn with_cost(mut self, memory_kib: u32, passes: u32, lanes: u32) -> Result<Self, Error> {
-        self.cost = Cost {
-            memory_kib,
-            passes,
-            lanes,
-        };
+        self.cost = Cost { memory_kib, passes, lanes };
         if self.cost.is_bounded() {
             return Ok(self);
         }
@@ -120,11 +112,9 @@ impl PassphraseKek {
 
     async fn derive(&self, salted: Salted) -> Result<Arc<Key>, KekError> {
         let passphrase = Arc::clone(&self.passphrase);
-        spawn_blocking(move || derive(&passphrase, &salted).map(Arc::new))
-            .await
-            .map_err(|error| {
-                KekError::new(KekErrorKind::Unavailable, "key derivation was interrupted").with_source(error)
-            })?
+        spawn_blocking(move || derive(&passphrase, &salted).map(Arc::new)).await.map_err(|error| {
+            KekError::new(KekErrorKind::Unavailable, "key derivation was interrupted").with_source(error)
+        })?
     }
 }
 
@@ -142,10 +132,7 @@ impl Kek for PassphraseKek {
         } else {
             let mut salt = [0; 16];
             self.entropy.fill(&mut salt)?;
-            let salted = Salted {
-                cost: self.cost,
-                salt,
-            };
+            let salted = Salted { cost: self.cost, salt };
             let kek = self.derive(salted).await?;
             remember(&mut derived, salted, &kek);
             (salted, kek)
@@ -180,11 +167,7 @@ impl fmt::Debug for PassphraseKek {
 
 impl Salted {
     fn to_bytes(self) -> Vec<u8> {
-        let Cost {
-            memory_kib,
-            passes,
-            lanes,
-        } = self.cost;
+        let Cost { memory_kib, passes, lanes } = self.cost;
         let mut bytes = vec![FORMAT];
         for number in [memory_kib, passes, lanes] {
             bytes.extend_from_slice(&number.to_be_bytes());
@@ -208,11 +191,8 @@ impl Salted {
             Ok(u32::from_be_bytes(*bytes))
         };
         let mut rest = rest;
-        let cost = Cost {
-            memory_kib: number(&mut rest)?,
-            passes: number(&mut rest)?,
-            lanes: number(&mut rest)?,
-        };
+        let cost =
+            Cost { memory_kib: number(&mut rest)?, passes: number(&mut rest)?, lanes: number(&mut rest)? };
         let (salt, envelope) = rest.split_first_chunk().ok_or_else(truncated)?;
         if !cost.is_bounded() {
             return Err(refused(cost));
@@ -229,11 +209,7 @@ fn remember(derived: &mut Vec<(Salted, Arc<Key>)>, salted: Salted, kek: &Arc<Key
 }
 
 fn derive(passphrase: &SecretString, salted: &Salted) -> Result<Key, KekError> {
-    let Cost {
-        memory_kib,
-        passes,
-        lanes,
-    } = salted.cost;
+    let Cost { memory_kib, passes, lanes } = salted.cost;
     let params = Params::new(memory_kib, passes, lanes, None).map_err(|_| refused(salted.cost))?;
     // Our own memory, because argon2 does not wipe what it allocates.
     let mut memory = Zeroizing::new(vec![Block::default(); params.block_count()]);
@@ -250,11 +226,7 @@ fn derive(passphrase: &SecretString, salted: &Salted) -> Result<Key, KekError> {
 }
 
 fn refused(cost: Cost) -> KekError {
-    let Cost {
-        memory_kib,
-        passes,
-        lanes,
-    } = cost;
+    let Cost { memory_kib, passes, lanes } = cost;
     KekError::new(
         KekErrorKind::KdfParamsRefused,
         format!("argon2 parameters refused: m={memory_kib} KiB, t={passes}, p={lanes}"),

@@ -45,10 +45,7 @@ impl KeyRing {
     /// A ring of one key. A fault in the ids is reported when the vault starts.
     #[must_use]
     pub fn new(primary: Arc<dyn Kek>) -> Self {
-        Self {
-            primary,
-            decrypt_only: Vec::new(),
-        }
+        Self { primary, decrypt_only: Vec::new() }
     }
 
     /// With another key that opens what it once wrapped, and wraps nothing.
@@ -88,9 +85,7 @@ impl KeyRing {
         refuse_open_mode(&file.metadata().map_err(unreadable)?, &origin)?;
         // Room for all from the start: growing would leave copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES + 1));
-        file.take(MAX_FILE_BYTES as u64)
-            .read_to_end(&mut text)
-            .map_err(unreadable)?;
+        file.take(MAX_FILE_BYTES as u64).read_to_end(&mut text).map_err(unreadable)?;
         if text.len() == MAX_FILE_BYTES {
             return Err(invalid(format!("{origin} is too long for a key ring")));
         }
@@ -157,9 +152,7 @@ impl KeyRing {
     }
 
     fn all(&self) -> impl Iterator<Item = &dyn Kek> {
-        std::iter::once(&self.primary)
-            .chain(&self.decrypt_only)
-            .map(|kek| &**kek)
+        std::iter::once(&self.primary).chain(&self.decrypt_only).map(|kek| &**kek)
     }
 }
 
@@ -180,10 +173,7 @@ fn parse_bytes(text: &[u8], origin: &str) -> Result<KeyRing, Error> {
 fn parse(text: &str, origin: &str) -> Result<KeyRing, Error> {
     let mut primary = None;
     let mut others: Vec<Arc<dyn Kek>> = Vec::new();
-    let entries = text
-        .split([',', '\n'])
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty());
+    let entries = text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty());
     for (at, entry) in entries.enumerate() {
         let (kek, marked) = parse_entry(entry, at + 1, origin)?;
         if !marked {
@@ -202,18 +192,11 @@ fn parse(text: &str, origin: &str) -> Result<KeyRing, Error> {
         (None, 1) => others.remove(0),
         (None, _) => {
             let ids: Vec<_> = others.iter().map(|kek| kek.id()).collect();
-            return Err(invalid(format!(
-                "{origin} marks no primary key with '*': {}",
-                ids.join(", ")
-            )));
+            return Err(invalid(format!("{origin} marks no primary key with '*': {}", ids.join(", "))));
         }
     };
-    let ring = KeyRing {
-        primary,
-        decrypt_only: others,
-    };
-    ring.check()
-        .map_err(|error| invalid(format!("{origin}: {error}")))?;
+    let ring = KeyRing { primary, decrypt_only: others };
+    ring.check().map_err(|error| invalid(format!("{origin}: {error}")))?;
     Ok(ring)
 }
 
@@ -251,9 +234,7 @@ fn refuse_open_mode(metadata: &std::fs::Metadata, origin: &str) -> Result<(), Er
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    Err(invalid(format!(
-        "{origin} is open to others than its owner (mode {mode:04o}); chmod 600 it"
-    )))
+    Err(invalid(format!("{origin} is open to others than its owner (mode {mode:04o}); chmod 600 it")))
 }
 
 #[cfg(not(unix))]

@@ -48,11 +48,7 @@ impl Sealer {
     ) -> Result<Self, Error> {
         let keys = DataKeys::new(ring, store, Arc::clone(&entropy))?;
         keys.check_canary().await?;
-        Ok(Self {
-            keys: Arc::new(keys),
-            entropy,
-            scope: DataKeyScope::default(),
-        })
+        Ok(Self { keys: Arc::new(keys), entropy, scope: DataKeyScope::default() })
     }
 
     /// Seals under data keys of that scope from now on. What was sealed under the other still opens.
@@ -98,10 +94,7 @@ impl Sealer {
     /// Nothing is changed but the keys in memory.
     pub async fn open(&self, context: &Context<'_>, sealed: &[u8]) -> Result<SecretBytes, Error> {
         let refuse = |error: OpenError| {
-            Error::new(
-                ErrorKind::CorruptRecord,
-                format!("{context} does not open: {error}"),
-            )
+            Error::new(ErrorKind::CorruptRecord, format!("{context} does not open: {error}"))
         };
         let envelope = Envelope::parse(sealed).map_err(refuse)?;
         let key = match self.keys.cached(envelope.key_id) {

@@ -19,11 +19,7 @@ impl StoreError {
     /// An error of that kind; `message` says in a few words what was being done.
     #[must_use]
     pub const fn new(kind: StoreErrorKind, message: &'static str) -> Self {
-        Self {
-            kind,
-            message,
-            source: None,
-        }
+        Self { kind, message, source: None }
     }
 
     /// With the driver's error as its source.
@@ -48,10 +44,7 @@ impl StoreError {
     /// ```
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::Busy | StoreErrorKind::ReadOnly | StoreErrorKind::Unavailable
-        )
+        matches!(self.kind, StoreErrorKind::Busy | StoreErrorKind::ReadOnly | StoreErrorKind::Unavailable)
     }
 }
 
@@ -63,9 +56,7 @@ impl fmt::Display for StoreError {
 
 impl StdError for StoreError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_ref()
-            .map(|source| source.as_ref() as &(dyn StdError + 'static))
+        self.source.as_ref().map(|source| source.as_ref() as &(dyn StdError + 'static))
     }
 }
 

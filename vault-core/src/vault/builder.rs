@@ -145,8 +145,7 @@ impl VaultBuilder {
         let keys = self.keys.ok_or_else(|| missing("keys"))?;
         let http = self.http.ok_or_else(|| missing("http"))?;
         check(&self.settings)?;
-        let sealer =
-            Sealer::start(keys, Arc::clone(&stores.keys), Arc::clone(&self.entropy)).await?;
+        let sealer = Sealer::start(keys, Arc::clone(&stores.keys), Arc::clone(&self.entropy)).await?;
         let sealer = sealer.with_data_key_scope(self.key_scope);
         let timeout = self.settings.http_timeout;
         let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);

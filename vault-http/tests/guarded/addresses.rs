@@ -80,10 +80,7 @@ async fn d03_the_loopback_exception_is_for_its_three_hosts() {
 
 #[tokio::test]
 async fn d08_plain_http_is_refused_unless_it_is_allowed_on_loopback() {
-    let strict = GuardedHttp::builder()
-        .allow_host("127.0.0.1")
-        .allow_host("idp.internal")
-        .build();
+    let strict = GuardedHttp::builder().allow_host("127.0.0.1").allow_host("idp.internal").build();
     let strict = strict.expect("the settings are valid");
     let server = Server::answering(ok("")).await;
     for url in [
@@ -109,27 +106,15 @@ async fn d08_plain_http_is_refused_unless_it_is_allowed_on_loopback() {
 
 #[tokio::test]
 async fn credentials_in_a_url_are_refused_and_not_repeated() {
-    for url in [
-        "https://canary@provider.example/",
-        "https://a:canary@provider.example/",
-    ] {
+    for url in ["https://canary@provider.example/", "https://a:canary@provider.example/"] {
         let error = refusal(&client(), url).await;
-        assert_eq!(
-            error,
-            HttpError::not_sent(HttpErrorKind::InsecureEndpoint, "provider.example")
-        );
+        assert_eq!(error, HttpError::not_sent(HttpErrorKind::InsecureEndpoint, "provider.example"));
     }
 }
 
 #[tokio::test]
 async fn a_target_that_is_no_absolute_url_is_refused() {
-    for target in [
-        "/token",
-        "*",
-        "provider.example",
-        "provider.example:443",
-        "https://1.2.3.4.5/",
-    ] {
+    for target in ["/token", "*", "provider.example", "provider.example:443", "https://1.2.3.4.5/"] {
         let mut request = get("https://provider.example");
         *request.uri_mut() = target.parse().expect("http takes it for a URI");
         let error = client().send(request).await.expect_err(target);
@@ -144,10 +129,7 @@ async fn e17_neither_errors_nor_debug_show_more_than_the_host() {
     assert!(!format!("{builder:#?}").contains("canary"));
     let http = builder.build().expect("the settings are valid");
     assert!(!format!("{http:#?}").contains("canary"));
-    for url in [
-        "https://provider.example/canary?canary=1",
-        "https://10.0.0.1/canary?canary=1",
-    ] {
+    for url in ["https://provider.example/canary?canary=1", "https://10.0.0.1/canary?canary=1"] {
         let error = refusal(&http, url).await;
         assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
     }
@@ -167,16 +149,9 @@ fn malformed_settings_are_named() {
         let said = refused(GuardedHttp::builder().proxy(Url::parse(url).expect("valid")));
         assert_eq!(said, "proxy is not an http or https URL with a host");
     }
-    for pem in [
-        "",
-        "canary",
-        "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n",
-    ] {
+    for pem in ["", "canary", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
         let said = refused(GuardedHttp::builder().root_certificates(pem));
         assert_eq!(said, "root certificate is not PEM");
     }
-    assert_eq!(
-        refused(GuardedHttp::builder().body_limit(0)),
-        "a timeout or the body limit is zero"
-    );
+    assert_eq!(refused(GuardedHttp::builder().body_limit(0)), "a timeout or the body limit is zero");
 }

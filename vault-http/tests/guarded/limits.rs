@@ -12,10 +12,7 @@ use crate::server::{Peer, Server, assert_unknown, client, get, ok, post, reply};
 
 fn impatient() -> GuardedHttp {
     let builder = GuardedHttp::builder().danger_allow_loopback_http();
-    builder
-        .timeout(Duration::from_millis(300))
-        .build()
-        .expect("the settings are valid")
+    builder.timeout(Duration::from_millis(300)).build().expect("the settings are valid")
 }
 
 fn capped(bytes: usize) -> GuardedHttp {
@@ -50,10 +47,7 @@ async fn flood(head: &'static str, chunk: String) -> (Server, Arc<AtomicUsize>) 
 #[tokio::test]
 async fn t09_a_body_up_to_the_cap_passes_and_one_byte_more_does_not() {
     let server = Server::answering(ok(&"x".repeat(1000))).await;
-    let response = capped(1000)
-        .send(get(&server.url("/")))
-        .await
-        .expect("within the cap");
+    let response = capped(1000).send(get(&server.url("/"))).await.expect("within the cap");
     assert_eq!(response.body().expose_secret().len(), 1000);
     assert_unknown(&failure(&capped(999), &server).await, HttpErrorKind::TooLarge);
 }
@@ -61,10 +55,7 @@ async fn t09_a_body_up_to_the_cap_passes_and_one_byte_more_does_not() {
 #[tokio::test]
 async fn t09_the_usual_cap_is_one_mebibyte() {
     let server = Server::answering(ok(&"x".repeat(1 << 20))).await;
-    client()
-        .send(get(&server.url("/")))
-        .await
-        .expect("within the cap");
+    client().send(get(&server.url("/"))).await.expect("within the cap");
     let server = Server::answering(ok(&"x".repeat((1 << 20) + 1))).await;
     assert_unknown(&failure(&client(), &server).await, HttpErrorKind::TooLarge);
 }
@@ -87,19 +78,12 @@ async fn t09_d10_an_endless_body_is_cut_off_at_the_cap() {
 #[tokio::test]
 async fn t09_a_compressed_body_is_refused_and_not_expanded() {
     for coding in ["gzip", "GZIP", "br", "deflate", "zstd", "identity, gzip"] {
-        let encoded = reply(
-            "200 OK",
-            &[&format!("content-encoding: {coding}")],
-            "\u{1f}not even gzip",
-        );
+        let encoded = reply("200 OK", &[&format!("content-encoding: {coding}")], "\u{1f}not even gzip");
         let server = Server::answering(encoded).await;
         assert_unknown(&failure(&client(), &server).await, HttpErrorKind::Interrupted);
     }
     let server = Server::answering(reply("200 OK", &["content-encoding: Identity"], "plain")).await;
-    let response = client()
-        .send(get(&server.url("/")))
-        .await
-        .expect("identity is no coding");
+    let response = client().send(get(&server.url("/"))).await.expect("identity is no coding");
     assert_eq!(response.body().expose_secret(), b"plain");
 }
 
@@ -107,8 +91,7 @@ async fn t09_a_compressed_body_is_refused_and_not_expanded() {
 async fn t10_a_trickling_reply_ends_at_the_total_timeout() {
     let server = Server::start(|mut peer| async move {
         peer.request().await?;
-        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
-            .await?;
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n").await?;
         loop {
             peer.send(b"x").await?;
             tokio::time::sleep(Duration::from_millis(40)).await;
@@ -140,10 +123,7 @@ async fn t10_a_handshake_that_stalls_is_certainly_not_sent() {
     })
     .await;
     let builder = GuardedHttp::builder().danger_allow_loopback_http();
-    let http = builder
-        .connect_timeout(Duration::from_millis(200))
-        .build()
-        .expect("the settings are valid");
+    let http = builder.connect_timeout(Duration::from_millis(200)).build().expect("the settings are valid");
     let url = format!("https://127.0.0.1:{}/", server.port);
     let error = http.send(post(&url, "x")).await.expect_err("TLS never starts");
     assert_eq!(error, HttpError::not_sent(HttpErrorKind::Timeout, "127.0.0.1"));
@@ -153,8 +133,7 @@ async fn t10_a_handshake_that_stalls_is_certainly_not_sent() {
 async fn t11_a_reset_after_the_headers_leaves_the_outcome_unknown() {
     let server = Server::start(|mut peer| async move {
         peer.request().await?;
-        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"access_")
-            .await?;
+        peer.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n{\"access_").await?;
         peer.reset()
     })
     .await;

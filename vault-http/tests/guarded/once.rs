@@ -14,10 +14,7 @@ use crate::tls::{Authority, accept};
 #[tokio::test]
 async fn h05_a_server_that_hangs_up_on_the_request_sees_it_once() {
     let server = Server::start(|mut peer| async move { peer.request().await }).await;
-    for request in [
-        post(&server.url("/token"), "refresh_token=canary"),
-        get(&server.url("/")),
-    ] {
+    for request in [post(&server.url("/token"), "refresh_token=canary"), get(&server.url("/"))] {
         let error = client().send(request).await.expect_err("no reply");
         assert_unknown(&error, HttpErrorKind::Interrupted);
     }
@@ -35,19 +32,11 @@ async fn h05_a_pooled_connection_that_dies_on_the_request_sees_it_once() {
     })
     .await;
     let http = client();
-    http.send(get(&server.url("/first")))
-        .await
-        .expect("the server answers");
-    let error = http
-        .send(post(&server.url("/token"), "refresh_token=canary"))
-        .await;
+    http.send(get(&server.url("/first"))).await.expect("the server answers");
+    let error = http.send(post(&server.url("/token"), "refresh_token=canary")).await;
     assert_unknown(&error.expect_err("no reply"), HttpErrorKind::Interrupted);
     assert_eq!(server.requests().len(), 2);
-    assert_eq!(
-        server.connections(),
-        1,
-        "the second request used the pooled connection, and no other"
-    );
+    assert_eq!(server.connections(), 1, "the second request used the pooled connection, and no other");
 }
 
 /// A connection that closed while idle took no byte of the request, so hyper may dial again: still one send.
@@ -67,19 +56,11 @@ async fn h05_a_pooled_connection_that_closed_while_idle_costs_no_second_send() {
     })
     .await;
     let http = client();
-    http.send(get(&server.url("/first")))
-        .await
-        .expect("the server answers");
+    http.send(get(&server.url("/first"))).await.expect("the server answers");
     closed.notified().await;
-    let second = http
-        .send(post(&server.url("/token"), "refresh_token=canary"))
-        .await;
+    let second = http.send(post(&server.url("/token"), "refresh_token=canary")).await;
     // Whether the close was seen in time is a race; how often the request arrived is not.
-    let arrived = server
-        .requests()
-        .iter()
-        .filter(|request| request.contains("canary"))
-        .count();
+    let arrived = server.requests().iter().filter(|request| request.contains("canary")).count();
     match second {
         Ok(_) => assert_eq!(arrived, 1),
         Err(error) => {
@@ -96,19 +77,10 @@ async fn h05_a_refused_http2_stream_is_not_repeated() {
     let acceptor = authority.acceptor(&["localhost"]);
     let server = Server::start(move |peer| refuse_streams(peer, acceptor.clone())).await;
     let builder = GuardedHttp::builder().danger_allow_loopback_http();
-    let http = builder
-        .root_certificates(authority.pem())
-        .build()
-        .expect("the settings are valid");
+    let http = builder.root_certificates(authority.pem()).build().expect("the settings are valid");
     let url = format!("https://localhost:{}/token", server.port);
-    let error = http
-        .send(post(&url, "refresh_token=canary"))
-        .await
-        .expect_err("refused");
-    assert_eq!(
-        error,
-        HttpError::outcome_unknown(HttpErrorKind::Interrupted, "localhost")
-    );
+    let error = http.send(post(&url, "refresh_token=canary")).await.expect_err("refused");
+    assert_eq!(error, HttpError::outcome_unknown(HttpErrorKind::Interrupted, "localhost"));
     assert_eq!(server.requests(), ["HEADERS"]);
     assert_eq!(server.connections(), 1);
 }

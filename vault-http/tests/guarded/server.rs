@@ -37,10 +37,7 @@ impl Server {
             while let Ok((stream, _)) = listener.accept().await {
                 *kept.connections.lock().expect("not poisoned") += 1;
                 // A script may fail: clients hang up on servers like these.
-                tokio::spawn(script(Peer {
-                    stream,
-                    notes: Notes(Arc::clone(&kept)),
-                }));
+                tokio::spawn(script(Peer { stream, notes: Notes(Arc::clone(&kept)) }));
             }
         });
         Self { port, log }
@@ -99,10 +96,7 @@ impl Peer {
             bytes.push(self.stream.read_u8().await?);
         }
         let head = String::from_utf8_lossy(&bytes).to_ascii_lowercase();
-        let length = head
-            .split("content-length: ")
-            .nth(1)
-            .and_then(|rest| rest.lines().next());
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
         let mut body = vec![0; length.map_or(0, |digits| digits.parse().expect("a length"))];
         self.stream.read_exact(&mut body).await?;
         bytes.extend(body);

@@ -93,10 +93,7 @@ async fn refused(builder: GuardedHttpBuilder, acceptor: TlsAcceptor, host: &str)
     let server = secure(acceptor).await;
     let http = builder.build().expect("the settings are valid");
     let url = format!("https://{host}:{}/token", server.port);
-    let error = http
-        .send(post(&url, "refresh_token=canary"))
-        .await
-        .expect_err("a bad certificate");
+    let error = http.send(post(&url, "refresh_token=canary")).await.expect_err("a bad certificate");
     assert_eq!(error, HttpError::not_sent(HttpErrorKind::Tls, host));
     assert_eq!(server.requests(), [""; 0]);
     assert_eq!(server.connections(), 1, "no second try");
@@ -105,15 +102,8 @@ async fn refused(builder: GuardedHttpBuilder, acceptor: TlsAcceptor, host: &str)
 #[tokio::test]
 async fn d14_a_self_signed_certificate_is_refused() {
     let key = KeyPair::generate().expect("ring makes keys");
-    let certificate = params(&["localhost"])
-        .self_signed(&key)
-        .expect("the parameters are valid");
-    refused(
-        builder(),
-        acceptor(&certificate, &key, &[b"http/1.1"]),
-        "localhost",
-    )
-    .await;
+    let certificate = params(&["localhost"]).self_signed(&key).expect("the parameters are valid");
+    refused(builder(), acceptor(&certificate, &key, &[b"http/1.1"]), "localhost").await;
 }
 
 #[tokio::test]
@@ -130,9 +120,7 @@ async fn d14_a_certificate_for_another_host_is_refused() {
         let builder = builder().root_certificates(authority.pem());
         refused(builder, authority.acceptor(names), "localhost").await;
     }
-    let builder = builder()
-        .allow_host("127.0.0.1")
-        .root_certificates(authority.pem());
+    let builder = builder().allow_host("127.0.0.1").root_certificates(authority.pem());
     refused(builder, authority.acceptor(&["localhost"]), "127.0.0.1").await;
 }
 
@@ -146,12 +134,7 @@ async fn d14_a_certificate_out_of_its_time_is_refused() {
     early.not_before = date_time_ymd(3001, 1, 1);
     for params in [expired, early] {
         let builder = builder().root_certificates(authority.pem());
-        refused(
-            builder,
-            authority.acceptor_with(&params, &[b"http/1.1"]),
-            "localhost",
-        )
-        .await;
+        refused(builder, authority.acceptor_with(&params, &[b"http/1.1"]), "localhost").await;
     }
 }
 
@@ -169,20 +152,12 @@ async fn d14_a_server_without_tls_is_not_spoken_to_in_plain() {
 async fn a_private_provider_is_reached_by_host_or_range_and_its_own_authority() {
     let authority = Authority::new();
     let by_host = GuardedHttp::builder().allow_host("localhost");
-    let by_range = GuardedHttp::builder()
-        .allow_address_range("127.0.0.0/8")
-        .allow_address_range("::1");
+    let by_range = GuardedHttp::builder().allow_address_range("127.0.0.0/8").allow_address_range("::1");
     for builder in [by_host, by_range] {
         let server = secure(authority.acceptor_with(&params(&["localhost"]), &[b"http/1.1"])).await;
-        let http = builder
-            .root_certificates(authority.pem())
-            .build()
-            .expect("the settings are valid");
+        let http = builder.root_certificates(authority.pem()).build().expect("the settings are valid");
         let url = format!("https://localhost:{}/token", server.port);
-        let response = http
-            .send(post(&url, "refresh_token=canary"))
-            .await
-            .expect("trusted and allowed");
+        let response = http.send(post(&url, "refresh_token=canary")).await.expect("trusted and allowed");
         assert_eq!(response.body().expose_secret(), b"secure");
         assert_eq!(server.requests().len(), 1);
     }

@@ -74,9 +74,7 @@ impl ConnectorStore for SqliteStore {
                 .fetch_all(&self.readers)
                 .await
                 .map_err(fault("listing connectors"))?;
-        row::paged(&rows, page, row::connector, |row| {
-            row.text("id").map(String::into_bytes)
-        })
+        row::paged(&rows, page, row::connector, |row| row.text("id").map(String::into_bytes))
     }
 }
 

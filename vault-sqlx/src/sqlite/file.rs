@@ -27,9 +27,7 @@ fn create(path: &Path) -> Result<(), StoreError> {
     draft.push(format!(".{nonce}"));
     let draft = Path::new(&draft);
 
-    for_owner_alone()
-        .open(draft)
-        .map_err(|error| refused(doing, path, &error))?;
+    for_owner_alone().open(draft).map_err(|error| refused(doing, path, &error))?;
     let linked = fs::hard_link(draft, path);
     let removed = fs::remove_file(draft);
     match linked {

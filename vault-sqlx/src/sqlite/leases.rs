@@ -83,11 +83,8 @@ impl SqliteStore {
         .fetch_optional(&self.readers)
         .await
         .map_err(fault("looking at a lease"))?;
-        row.map(|row| {
-            row.int("remaining")
-                .map(|millis| Duration::from_millis(millis.unsigned_abs()))
-        })
-        .transpose()
+        row.map(|row| row.int("remaining").map(|millis| Duration::from_millis(millis.unsigned_abs())))
+            .transpose()
     }
 
     pub(super) async fn renew(

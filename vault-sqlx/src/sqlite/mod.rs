@@ -77,10 +77,7 @@ impl SqliteStore {
     /// be a file: one in memory ends with its connection, and a pool may close that whenever a future is dropped.
     #[must_use]
     pub fn new(pool: SqlitePool) -> Self {
-        Self {
-            writer: pool.clone(),
-            readers: pool,
-        }
+        Self { writer: pool.clone(), readers: pool }
     }
 
     /// Closes all connections, waiting for those in use. Later calls fail as [`StoreErrorKind::Unavailable`].
@@ -114,11 +111,7 @@ impl SqliteStore {
     /// A connection to write on.
     async fn writer(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         loop {
-            let mut connection = self
-                .writer
-                .acquire()
-                .await
-                .map_err(fault("connecting to the database"))?;
+            let mut connection = self.writer.acquire().await.map_err(fault("connecting to the database"))?;
             // After some faults (disk full, I/O) SQLite ends a transaction by itself. The driver does not notice, and
             // would refuse to begin another one on that connection for good.
             if !connection.is_in_transaction() {
@@ -131,10 +124,7 @@ impl SqliteStore {
 
 /// Ends by rollback unless committed, also when the future that it is in is dropped.
 async fn begin(connection: &mut SqliteConnection) -> Result<Transaction<'_, Sqlite>, StoreError> {
-    connection
-        .begin_with(IMMEDIATE)
-        .await
-        .map_err(fault("beginning a write"))
+    connection.begin_with(IMMEDIATE).await.map_err(fault("beginning a write"))
 }
 
 async fn commit(tx: Transaction<'_, Sqlite>) -> Result<(), StoreError> {

@@ -39,18 +39,12 @@ impl SqliteStore {
                  WHERE tenant = $1 AND owner_kind = $4 AND owner_id = $5 AND id > $2 ORDER BY id LIMIT $3",
             ),
         };
-        let mut query = query
-            .bind(tenant.as_str())
-            .bind(row::after(page))
-            .bind(row::rows_for(page));
+        let mut query = query.bind(tenant.as_str()).bind(row::after(page)).bind(row::rows_for(page));
         if let Some(owner) = owner {
             let (owner_kind, owner_id) = row::owner_columns(owner);
             query = query.bind(owner_kind).bind(owner_id);
         }
-        let rows = query
-            .fetch_all(&self.readers)
-            .await
-            .map_err(fault("listing owed revocations"))?;
+        let rows = query.fetch_all(&self.readers).await.map_err(fault("listing owed revocations"))?;
         row::paged(&rows, page, row::revocation, |row| row.bytes("id"))
     }
 

@@ -29,10 +29,7 @@ impl SqliteStore {
 async fn migrate(connection: &mut SqliteConnection) -> Result<Result<(), StoreError>, sqlx::Error> {
     let mut tx = connection.begin_with(IMMEDIATE).await?;
     let version = version(&mut tx).await?;
-    let Some(missing) = usize::try_from(version)
-        .ok()
-        .and_then(|version| STEPS.get(version..))
-    else {
+    let Some(missing) = usize::try_from(version).ok().and_then(|version| STEPS.get(version..)) else {
         let message = "the database was written by a newer version of vault-sqlx";
         return Ok(Err(StoreError::new(StoreErrorKind::SchemaTooNew, message)));
     };
@@ -45,14 +42,8 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<Result<(), StoreEr
 
 async fn version(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     let ledger = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'vault_schema'";
-    if sqlx::query_scalar::<_, i64>(ledger)
-        .fetch_one(&mut *connection)
-        .await?
-        == 0
-    {
+    if sqlx::query_scalar::<_, i64>(ledger).fetch_one(&mut *connection).await? == 0 {
         return Ok(0);
     }
-    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM vault_schema")
-        .fetch_one(connection)
-        .await
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM vault_schema").fetch_one(connection).await
 }

@@ -33,11 +33,7 @@ async fn everything_is_there_after_a_restart() {
         expires_at: NOW,
         sealed: vec![2],
     };
-    let key = KeyRecord {
-        scope: KeyScope::Vault,
-        version,
-        wrapped: vec![3],
-    };
+    let key = KeyRecord { scope: KeyScope::Vault, version, wrapped: vec![3] };
     let (kept, gone) = (connection("alice", 1), connection("bob", 1));
     let owed = owed(&gone, 1, vec![4]);
     let (holder, hour) = (AttemptId::from_bytes([5; 16]), Duration::from_secs(3600));
@@ -58,9 +54,7 @@ async fn everything_is_there_after_a_restart() {
     };
     store.close().await;
 
-    let store = SqliteStore::open(folder.path().join("vault.db"))
-        .await
-        .expect("the same database");
+    let store = SqliteStore::open(folder.path().join("vault.db")).await.expect("the same database");
     let found = ConnectorStore::find(&store, &tenant, "mail").await;
     assert_eq!(found.expect("works"), Some(connector));
     assert_eq!(store.take(&[2; 32]).await.expect("works"), Some(flow));
@@ -79,8 +73,6 @@ async fn everything_is_there_after_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn s16_two_stores_on_one_file_are_one_store() {
     let (one, folder) = fresh().await;
-    let two = SqliteStore::open(folder.path().join("vault.db"))
-        .await
-        .expect("the same database");
+    let two = SqliteStore::open(folder.path().join("vault.db")).await.expect("the same database");
     connections::s16_two_handles_share_one_store(&one, &two).await;
 }

@@ -23,19 +23,14 @@ async fn prepared() -> (PathBuf, TempDir, ConnectionRecord) {
 }
 
 fn changed(record: &ConnectionRecord) -> ConnectionRecord {
-    ConnectionRecord {
-        version: Version::from_i64(record.version.as_i64() + 1),
-        ..record.clone()
-    }
+    ConnectionRecord { version: Version::from_i64(record.version.as_i64() + 1), ..record.clone() }
 }
 
 #[tokio::test]
 async fn s11_a_lock_held_for_long_is_busy_and_nothing_is_written() {
     let (path, _folder, old) = prepared().await;
     let store = SqliteStore::new(one_connection(options(&path)));
-    let mut other = SqliteConnection::connect_with(&options(&path))
-        .await
-        .expect("connected");
+    let mut other = SqliteConnection::connect_with(&options(&path)).await.expect("connected");
     let lock = other.begin_with("BEGIN EXCLUSIVE").await.expect("the lock");
 
     let (new, condition) = (changed(&old), Condition::Version(old.version));
@@ -43,9 +38,7 @@ async fn s11_a_lock_held_for_long_is_busy_and_nothing_is_written() {
     let put = store.put(&new, condition, Some(&owed)).await;
     let deleted = store.delete(&old.key, old.version, Some(&owed)).await;
     let holder = AttemptId::from_bytes([1; 16]);
-    let leased = store
-        .acquire_lease(&old.key, holder, Duration::from_secs(1))
-        .await;
+    let leased = store.acquire_lease(&old.key, holder, Duration::from_secs(1)).await;
     for error in [
         put.expect_err("locked"),
         deleted.expect_err("locked"),
@@ -124,10 +117,7 @@ async fn a_take_that_cannot_commit_hands_out_nothing() {
     .expect("something that fails at commit");
 
     store.take(&flow.state_hash).await.expect_err("pinned");
-    sqlx::raw_sql("DROP TABLE pin")
-        .execute(&host)
-        .await
-        .expect("unpinned");
+    sqlx::raw_sql("DROP TABLE pin").execute(&host).await.expect("unpinned");
     assert_eq!(store.take(&flow.state_hash).await.expect("works"), Some(flow));
 }
 
@@ -137,9 +127,7 @@ async fn a_read_only_database_says_so() {
     let store = SqliteStore::new(one_connection(options(&path).read_only(true)));
     let read = store.get(&old.key).await.expect("readable");
     assert_eq!(read.as_ref(), Some(&old));
-    let error = store
-        .put(&changed(&old), Condition::Version(old.version), None)
-        .await;
+    let error = store.put(&changed(&old), Condition::Version(old.version), None).await;
     assert_eq!(error.expect_err("read-only").kind(), StoreErrorKind::ReadOnly);
 }
 
@@ -157,10 +145,7 @@ async fn a_database_without_our_tables_is_misconfigured() {
     let path = folder.path().join("host.db");
     let store = SqliteStore::new(one_connection(options(&path).create_if_missing(true)));
     let error = store.get(&connection("alice", 1).key).await;
-    assert_eq!(
-        error.expect_err("no tables").kind(),
-        StoreErrorKind::Misconfigured
-    );
+    assert_eq!(error.expect_err("no tables").kind(), StoreErrorKind::Misconfigured);
 }
 
 #[tokio::test]
@@ -190,11 +175,7 @@ async fn s04_a_row_that_is_not_ours_is_corrupt_and_harms_no_other() {
 #[tokio::test]
 async fn s04_a_file_that_is_no_database_is_corrupt() {
     let (path, _folder, _) = prepared().await;
-    std::fs::write(
-        &path,
-        b"not a database, but long enough to have a header".repeat(100),
-    )
-    .expect("ours");
+    std::fs::write(&path, b"not a database, but long enough to have a header".repeat(100)).expect("ours");
     let error = SqliteStore::open(&path).await.expect_err("garbage");
     assert_eq!(error.kind(), StoreErrorKind::Corrupt);
 }

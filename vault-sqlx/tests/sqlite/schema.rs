@@ -18,9 +18,7 @@ async fn s13_four_that_start_at_once_make_one_schema() {
     for _ in 0..5 {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("vault.db");
-        let starting: Vec<_> = (0..4)
-            .map(|_| tokio::spawn(SqliteStore::open(path.clone())))
-            .collect();
+        let starting: Vec<_> = (0..4).map(|_| tokio::spawn(SqliteStore::open(path.clone()))).collect();
         for (n, started) in starting.into_iter().enumerate() {
             let store = started.await.expect("no panic").expect("started");
             let user = format!("u{n}");
@@ -34,9 +32,7 @@ async fn s13_four_that_start_at_once_make_one_schema() {
 async fn s13_four_hosts_that_migrate_at_once_make_one_schema() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("host.db");
-    let shared = options(&path)
-        .create_if_missing(true)
-        .busy_timeout(std::time::Duration::from_secs(5));
+    let shared = options(&path).create_if_missing(true).busy_timeout(std::time::Duration::from_secs(5));
     let migrating: Vec<_> = (0..4)
         .map(|_| SqliteStore::new(one_connection(shared.clone())))
         .map(|store| tokio::spawn(async move { store.migrate().await }))
@@ -91,10 +87,8 @@ async fn the_schema_leaves_the_hosts_tables_alone() {
     let store = SqliteStore::new(host.clone());
     store.migrate().await.expect("beside them");
     insert(&store, &connection("alice", 1)).await.expect("works");
-    let theirs: i64 = sqlx::query_scalar("SELECT count(*) FROM connections")
-        .fetch_one(&host)
-        .await
-        .expect("readable");
+    let theirs: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM connections").fetch_one(&host).await.expect("readable");
     assert_eq!(theirs, 1);
     let ours: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM sqlite_master WHERE name LIKE 'vault%' AND type = 'table' ORDER BY name",
@@ -102,13 +96,7 @@ async fn the_schema_leaves_the_hosts_tables_alone() {
     .fetch_all(&host)
     .await
     .expect("readable");
-    let expected = [
-        "vault_connections",
-        "vault_connectors",
-        "vault_flows",
-        "vault_keys",
-        "vault_owed",
-        "vault_schema",
-    ];
+    let expected =
+        ["vault_connections", "vault_connectors", "vault_flows", "vault_keys", "vault_owed", "vault_schema"];
     assert_eq!(ours, expected);
 }

@@ -16,23 +16,17 @@ pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 pub(crate) async fn fresh() -> (SqliteStore, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let store = SqliteStore::open(folder.path().join("vault.db"))
-        .await
-        .expect("a new database");
+    let store = SqliteStore::open(folder.path().join("vault.db")).await.expect("a new database");
     (store, folder)
 }
 
 /// A host's way to open the file.
 pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(Duration::from_millis(20))
+    SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_millis(20))
 }
 
 pub(crate) fn one_connection(options: SqliteConnectOptions) -> SqlitePool {
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_lazy_with(options)
+    SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options)
 }
 
 pub(crate) fn connection(user: &str, version: i64) -> ConnectionRecord {
@@ -77,8 +71,6 @@ pub(crate) async fn insert(store: &SqliteStore, record: &ConnectionRecord) -> Re
 }
 
 pub(crate) async fn owed_count(store: &SqliteStore) -> usize {
-    let all = store
-        .list_owed(&TenantId::default(), None, &Page::first(1000))
-        .await;
+    let all = store.list_owed(&TenantId::default(), None, &Page::first(1000)).await;
     all.expect("readable").items.len()
 }

@@ -31,10 +31,7 @@ pub async fn s15_a_dropped_put_is_whole_or_nothing(store: &dyn ConnectionStore) 
         assert_whole(store, &old.key, Some(old.version), Some(new.version)).await;
 
         let again = store.put(&new, condition, Some(&owed)).await.expect(WORKS);
-        assert!(
-            [Put::Written, Put::Conflict(Some(new.version))].contains(&again),
-            "{again:?}"
-        );
+        assert!([Put::Written, Put::Conflict(Some(new.version))].contains(&again), "{again:?}");
         assert_eq!(observe(store, &old.key).await, (Some(new.version), vec![owed]));
         if done.is_some() {
             return;
@@ -97,10 +94,7 @@ pub async fn s15_a_dropped_lease_call_leaves_a_working_lease(store: &dyn Connect
         bystander.is_unharmed(store).await;
         let release = store.release_lease(&record.key, holder, lease.fence);
         release.await.expect(WORKS);
-        let next = store
-            .acquire_lease(&record.key, attempt(), TTL)
-            .await
-            .expect(WORKS);
+        let next = store.acquire_lease(&record.key, attempt(), TTL).await.expect(WORKS);
         assert!(matches!(next, LeaseAcquire::Acquired(_)), "{next:?}");
         if acquired.is_some() && renewed.is_some() && released.is_some() {
             return;
@@ -175,10 +169,7 @@ pub async fn s15_a_dropped_connector_put_is_whole_or_nothing(store: &dyn Connect
         let again = store.put(&record, Condition::Absent).await.expect(WORKS);
         let expected = [NamedPut::Written, NamedPut::Conflict(Some(record.version))];
         assert!(expected.contains(&again), "{again:?}");
-        assert_eq!(
-            store.find(&tenant, &record.name).await.expect(WORKS),
-            Some(record)
-        );
+        assert_eq!(store.find(&tenant, &record.name).await.expect(WORKS), Some(record));
         if done.is_some() {
             return;
         }
@@ -196,10 +187,7 @@ pub async fn s15_a_dropped_key_put_is_whole_or_nothing(store: &dyn KeyStore) {
         let again = store.put(&record, Condition::Absent).await.expect(WORKS);
         let expected = [Put::Written, Put::Conflict(Some(record.version))];
         assert!(expected.contains(&again), "{again:?}");
-        assert_eq!(
-            store.get(&record.scope).await.expect(WORKS).as_ref(),
-            Some(&record)
-        );
+        assert_eq!(store.get(&record.scope).await.expect(WORKS).as_ref(), Some(&record));
         if done.is_some() {
             assert!(store.delete(&record.scope).await.expect(WORKS));
             return;
@@ -233,9 +221,7 @@ async fn observe(
     let version = async || store.get(key).await.expect(WORKS).map(|record| record.version);
     loop {
         let before = version().await;
-        let owed = store
-            .list_owed(&key.tenant, Some(&key.owner), &Page::first(10))
-            .await;
+        let owed = store.list_owed(&key.tenant, Some(&key.owner), &Page::first(10)).await;
         if version().await == before {
             return (before, owed.expect(WORKS).items);
         }

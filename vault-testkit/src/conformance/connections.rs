@@ -60,10 +60,7 @@ async fn comes_back(store: &dyn ConnectionStore, record: &ConnectionRecord) {
     assert_eq!(store.read(&record.key).await.expect(WORKS), None);
     assert_eq!(store.get(&record.key).await.expect(WORKS), None);
     assert_eq!(put(store, record, Condition::Absent).await, Put::Written);
-    assert_eq!(
-        store.read(&record.key).await.expect(WORKS).as_ref(),
-        Some(&record.credential)
-    );
+    assert_eq!(store.read(&record.key).await.expect(WORKS).as_ref(), Some(&record.credential));
     assert_eq!(store.get(&record.key).await.expect(WORKS).as_ref(), Some(record));
 }
 
@@ -162,10 +159,7 @@ pub async fn s16_two_handles_share_one_store(one: &dyn ConnectionStore, two: &dy
         let outcomes: [_; 2] = race(async |worker| {
             let record = next(&first);
             let handle = [one, two][worker];
-            (
-                record.version,
-                put(handle, &record, Condition::Version(current)).await,
-            )
+            (record.version, put(handle, &record, Condition::Version(current)).await)
         });
         current = one_winner(two, &first.key, &outcomes).await;
     }
@@ -215,10 +209,7 @@ pub async fn any_version_can_be_the_condition(store: &dyn ConnectionStore) {
     let mut current = connection(&key(&tenant(), "alice"));
     assert_eq!(put(store, &current, Condition::Absent).await, Put::Written);
     for number in [0, -1, i64::MIN, i64::MAX, version().as_i64()] {
-        let record = ConnectionRecord {
-            version: Version::from_i64(number),
-            ..next(&current)
-        };
+        let record = ConnectionRecord { version: Version::from_i64(number), ..next(&current) };
         let condition = Condition::Version(current.version);
         assert_eq!(put(store, &record, condition).await, Put::Written);
         current = record;
@@ -230,10 +221,7 @@ async fn put(store: &dyn ConnectionStore, record: &ConnectionRecord, condition: 
 }
 
 async fn delete(store: &dyn ConnectionStore, record: &ConnectionRecord) -> Put {
-    store
-        .delete(&record.key, record.version, None)
-        .await
-        .expect(WORKS)
+    store.delete(&record.key, record.version, None).await.expect(WORKS)
 }
 
 fn is(record: &ConnectionRecord) -> Put {

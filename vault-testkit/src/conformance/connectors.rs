@@ -62,12 +62,7 @@ pub async fn a_connector_name_is_unique_within_its_tenant(store: &dyn ConnectorS
     let rival = connector(&tenant, "c2", "mail");
     assert_eq!(put(store, &rival, Condition::Absent).await, NamedPut::NameTaken);
     assert_eq!(store.get(&tenant, &rival.id).await.expect(WORKS), None);
-    for (id, name) in [
-        ("c3", "Mail"),
-        ("c4", "mail "),
-        ("c5", "máil"),
-        ("c6", "ma\u{301}il"),
-    ] {
+    for (id, name) in [("c3", "Mail"), ("c4", "mail "), ("c5", "máil"), ("c6", "ma\u{301}il")] {
         let other = connector(&tenant, id, name);
         assert_eq!(put(store, &other, Condition::Absent).await, NamedPut::Written);
     }
@@ -112,14 +107,7 @@ pub async fn connectors_are_listed_page_by_page(store: &dyn ConnectorStore) {
     for limit in 1..=6 {
         assert_eq!(names(store, &tenant, limit).await, ["n0", "n1", "n3", "n4"]);
     }
-    assert_eq!(
-        store
-            .get(&other, &connector_id("c2"))
-            .await
-            .expect(WORKS)
-            .map(|c| c.name),
-        Some(gone.name)
-    );
+    assert_eq!(store.get(&other, &connector_id("c2")).await.expect(WORKS).map(|c| c.name), Some(gone.name));
 }
 
 async fn put(store: &dyn ConnectorStore, record: &ConnectorRecord, condition: Condition) -> NamedPut {
@@ -127,10 +115,7 @@ async fn put(store: &dyn ConnectorStore, record: &ConnectorRecord, condition: Co
 }
 
 async fn delete(store: &dyn ConnectorStore, record: &ConnectorRecord, version: Version) -> bool {
-    store
-        .delete(&record.tenant, &record.id, version)
-        .await
-        .expect(WORKS)
+    store.delete(&record.tenant, &record.id, version).await.expect(WORKS)
 }
 
 async fn names(store: &dyn ConnectorStore, tenant: &TenantId, limit: u32) -> Vec<String> {

@@ -20,10 +20,7 @@ pub async fn a_flow_is_taken_once(store: &dyn FlowStore) {
         sealed: draw::<65_536>().to_vec(),
         ..flow(&tenant, Owner::Shared, LATER)
     };
-    let empty = FlowRecord {
-        sealed: Vec::new(),
-        ..flow(&tenant, user("alice"), at(0))
-    };
+    let empty = FlowRecord { sealed: Vec::new(), ..flow(&tenant, user("alice"), at(0)) };
     for record in [extreme, empty] {
         assert_eq!(take(store, &record).await, None);
         assert_eq!(insert(store, &record, CAP).await, FlowInsert::Inserted);
@@ -36,10 +33,7 @@ pub async fn a_flow_is_taken_once(store: &dyn FlowStore) {
 pub async fn a_flow_is_never_overwritten(store: &dyn FlowStore) {
     let tenant = tenant();
     let first = flow(&tenant, user("alice"), LATER);
-    let second = FlowRecord {
-        state_hash: first.state_hash,
-        ..flow(&tenant, user("mallory"), LATER)
-    };
+    let second = FlowRecord { state_hash: first.state_hash, ..flow(&tenant, user("mallory"), LATER) };
     assert_eq!(insert(store, &first, CAP).await, FlowInsert::Inserted);
     assert_eq!(insert(store, &second, CAP).await, FlowInsert::Exists);
     assert_eq!(take(store, &first).await, Some(first));
@@ -92,10 +86,7 @@ pub async fn a_race_for_the_cap_stays_under_it(store: &dyn FlowStore) {
         let record = flow(&tenant, user("alice"), LATER);
         insert(store, &record, 3).await
     });
-    let inserted = outcomes
-        .iter()
-        .filter(|outcome| **outcome == FlowInsert::Inserted)
-        .count();
+    let inserted = outcomes.iter().filter(|outcome| **outcome == FlowInsert::Inserted).count();
     assert_eq!(inserted, 3, "{outcomes:?}");
 }
 
@@ -118,10 +109,7 @@ pub async fn a_cancel_reaches_one_owners_flows(store: &dyn FlowStore) {
     }
     let cancel = async |owner: &Owner, connector: Option<&str>| {
         let connector = connector.map(connector_id);
-        store
-            .cancel(&tenant, owner, connector.as_ref())
-            .await
-            .expect(WORKS)
+        store.cancel(&tenant, owner, connector.as_ref()).await.expect(WORKS)
     };
     assert_eq!(cancel(&user("alice"), Some("absent")).await, 0);
     assert_eq!(cancel(&user("alice"), Some("mail")).await, 2);

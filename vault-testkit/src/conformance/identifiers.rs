@@ -91,20 +91,11 @@ pub async fn s06_hostile_identifiers_name_distinct_connections(store: &dyn Conne
         records.push(record);
     }
     for record in &records {
-        assert_eq!(
-            store.get(&record.key).await.expect(WORKS).as_ref(),
-            Some(record),
-            "{}",
-            record.key
-        );
+        assert_eq!(store.get(&record.key).await.expect(WORKS).as_ref(), Some(record), "{}", record.key);
     }
 
     let listed = async |owner: Option<Owner>, connector: Option<ConnectorId>| {
-        let filter = ConnectionFilter {
-            tenant: tenant.clone(),
-            owner,
-            connector,
-        };
+        let filter = ConnectionFilter { tenant: tenant.clone(), owner, connector };
         let listed = all(50, async |page| store.list(&filter, &page).await).await;
         listed.into_iter().map(|listed| listed.key).collect::<Vec<_>>()
     };
@@ -113,11 +104,7 @@ pub async fn s06_hostile_identifiers_name_distinct_connections(store: &dyn Conne
         let theirs = [key_of(&tenant, user(&id), "mail", "default")];
         assert_eq!(listed(Some(user(&id)), None).await, theirs, "{id:?}");
         let through = [key_of(&tenant, user("alice"), &id, "default")];
-        assert_eq!(
-            listed(None, Some(through[0].connector.clone())).await,
-            through,
-            "{id:?}"
-        );
+        assert_eq!(listed(None, Some(through[0].connector.clone())).await, through, "{id:?}");
     }
 }
 

@@ -31,10 +31,7 @@ pub async fn key_scopes_do_not_meet(store: &dyn KeyStore) {
         assert_eq!(put(store, record, Condition::Absent).await, Put::Written);
     }
     for record in &records {
-        assert_eq!(
-            store.get(&record.scope).await.expect(WORKS).as_ref(),
-            Some(record)
-        );
+        assert_eq!(store.get(&record.scope).await.expect(WORKS).as_ref(), Some(record));
         assert!(store.delete(&record.scope).await.expect(WORKS));
         assert!(!store.delete(&record.scope).await.expect(WORKS));
         assert_eq!(store.get(&record.scope).await.expect(WORKS), None);
@@ -59,15 +56,9 @@ pub async fn the_vaults_own_key_is_kept(store: &dyn KeyStore) {
 /// A condition that does not hold writes nothing and answers with the version that is there.
 pub async fn a_key_put_is_compare_and_swap(store: &dyn KeyStore) {
     let scope = KeyScope::Tenant(tenant());
-    let first = KeyRecord {
-        version: Version::from_i64(i64::MIN),
-        wrapped: Vec::new(),
-        ..data_key(scope.clone())
-    };
-    let second = KeyRecord {
-        wrapped: draw::<8_192>().to_vec(),
-        ..data_key(scope.clone())
-    };
+    let first =
+        KeyRecord { version: Version::from_i64(i64::MIN), wrapped: Vec::new(), ..data_key(scope.clone()) };
+    let second = KeyRecord { wrapped: draw::<8_192>().to_vec(), ..data_key(scope.clone()) };
     let replaces_first = Condition::Version(first.version);
     assert_eq!(put(store, &second, replaces_first).await, Put::Conflict(None));
     assert_eq!(put(store, &first, Condition::Absent).await, Put::Written);
@@ -88,11 +79,7 @@ pub async fn a_race_to_create_a_key_has_one_winner(store: &dyn KeyStore) {
     });
     let stored = store.get(&scope).await.expect(WORKS).expect("stored").version;
     for (version, put) in outcomes {
-        let expected = if version == stored {
-            Put::Written
-        } else {
-            Put::Conflict(Some(stored))
-        };
+        let expected = if version == stored { Put::Written } else { Put::Conflict(Some(stored)) };
         assert_eq!(put, expected);
     }
 }

@@ -37,10 +37,7 @@ pub async fn a_lease_is_held_until_released(store: &dyn ConnectionStore) {
     assert!(!renew(store, &key, other, lease.fence).await);
     assert!(!renew(store, &key, holder, lease.fence + 1).await);
     store.release_lease(&key, other, lease.fence).await.expect(WORKS);
-    store
-        .release_lease(&key, holder, lease.fence + 1)
-        .await
-        .expect(WORKS);
+    store.release_lease(&key, holder, lease.fence + 1).await.expect(WORKS);
     held(store, &key, other).await;
 
     store.release_lease(&key, holder, lease.fence).await.expect(WORKS);
@@ -99,10 +96,7 @@ pub async fn a_lease_of_any_length_is_granted(store: &dyn ConnectionStore) {
     let holder = attempt();
     let lease = acquired(store, &key, holder, Duration::MAX).await;
     let refused = acquire(store, &key, attempt(), LONG).await;
-    assert!(
-        matches!(refused, LeaseAcquire::Held { remaining } if remaining > LONG),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, LeaseAcquire::Held { remaining } if remaining > LONG), "{refused:?}");
     let renewed = store.renew_lease(&key, holder, lease.fence, Duration::MAX).await;
     assert!(renewed.expect(WORKS));
 }
@@ -133,10 +127,7 @@ pub async fn a_lease_ends_with_its_record(store: &dyn ConnectionStore) {
     let deleted = store.delete(&record.key, record.version, None).await;
     assert_eq!(deleted.expect(WORKS), Put::Written);
     assert!(!renew(store, &record.key, holder, lease.fence).await);
-    assert_eq!(
-        acquire(store, &record.key, holder, LONG).await,
-        LeaseAcquire::Absent
-    );
+    assert_eq!(acquire(store, &record.key, holder, LONG).await, LeaseAcquire::Absent);
 
     let again = store.put(&connection(&record.key), Condition::Absent, None).await;
     assert_eq!(again.expect(WORKS), Put::Written);

@@ -75,23 +75,11 @@ pub async fn a_listing_survives_inserts_and_deletes(store: &dyn ConnectionStore)
     let tenant = tenant();
     let mut staying = Vec::new();
     for n in 0..6 {
-        staying.push(
-            insert(
-                store,
-                key_of(&tenant, user(&format!("stays {n}")), "mail", "default"),
-            )
-            .await,
-        );
+        staying.push(insert(store, key_of(&tenant, user(&format!("stays {n}")), "mail", "default")).await);
     }
     let mut going = Vec::new();
     for n in 0..6 {
-        going.push(
-            insert(
-                store,
-                key_of(&tenant, user(&format!("goes {n}")), "mail", "default"),
-            )
-            .await,
-        );
+        going.push(insert(store, key_of(&tenant, user(&format!("goes {n}")), "mail", "default")).await);
     }
 
     let mut seen = Vec::new();
@@ -106,28 +94,18 @@ pub async fn a_listing_survives_inserts_and_deletes(store: &dyn ConnectionStore)
         if let Some(gone) = going.pop() {
             let deleted = store.delete(&gone.key, gone.version, None).await.expect(WORKS);
             assert_eq!(deleted, Put::Written);
-            insert(
-                store,
-                key_of(&tenant, user(&format!("comes {round}")), "mail", "default"),
-            )
-            .await;
+            insert(store, key_of(&tenant, user(&format!("comes {round}")), "mail", "default")).await;
         }
         let changed = next(&staying[round % 6]);
         let condition = Condition::Version(staying[round % 6].version);
-        assert_eq!(
-            store.put(&changed, condition, None).await.expect(WORKS),
-            Put::Written
-        );
+        assert_eq!(store.put(&changed, condition, None).await.expect(WORKS), Put::Written);
         staying[round % 6] = changed;
     }
     for record in &staying {
         let times = seen.iter().filter(|key| **key == record.key).count();
         assert_eq!(times, 1, "{} was there all along", record.key);
     }
-    let repeats = seen
-        .iter()
-        .enumerate()
-        .filter(|(n, key)| seen[..*n].contains(key));
+    let repeats = seen.iter().enumerate().filter(|(n, key)| seen[..*n].contains(key));
     assert_eq!(repeats.count(), 0);
 }
 
@@ -138,17 +116,10 @@ pub async fn a_cursor_outlives_its_connection(store: &dyn ConnectionStore) {
         insert(store, key_of(&tenant, user(&format!("u{n}")), "mail", "default")).await;
     }
     let first = store.list(&filter(&tenant), &Page::first(1)).await.expect(WORKS);
-    let gone = store
-        .get(&first.items[0].key)
-        .await
-        .expect(WORKS)
-        .expect("stored");
+    let gone = store.get(&first.items[0].key).await.expect(WORKS).expect("stored");
     let deleted = store.delete(&gone.key, gone.version, None).await.expect(WORKS);
     assert_eq!(deleted, Put::Written);
-    let rest = Page {
-        after: first.next,
-        limit: 10,
-    };
+    let rest = Page { after: first.next, limit: 10 };
     let rest = store.list(&filter(&tenant), &rest).await.expect(WORKS);
     assert_eq!(rest.items.len(), 2);
     assert_eq!(rest.next, None);
@@ -167,9 +138,5 @@ async fn keys(store: &dyn ConnectionStore, filter: &ConnectionFilter, limit: u32
 }
 
 fn filter(tenant: &TenantId) -> ConnectionFilter {
-    ConnectionFilter {
-        tenant: tenant.clone(),
-        owner: None,
-        connector: None,
-    }
+    ConnectionFilter { tenant: tenant.clone(), owner: None, connector: None }
 }

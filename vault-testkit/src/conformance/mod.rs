@@ -19,10 +19,7 @@
 //! else, so the stores may all be one; what they leave behind is theirs alone, but it stays: use a store for tests.
 //!
 //! The races need threads: where you call a function yourself, do so on tokio's multi-thread runtime.
-#![expect(
-    clippy::missing_panics_doc,
-    reason = "a check that fails panics; all of them do"
-)]
+#![expect(clippy::missing_panics_doc, reason = "a check that fails panics; all of them do")]
 
 use std::any::Any;
 use std::fmt;
@@ -63,10 +60,7 @@ impl From<Stores> for Fixture {
 
 impl<G: Any + Send> From<(Stores, G)> for Fixture {
     fn from((stores, guard): (Stores, G)) -> Self {
-        Self {
-            stores,
-            _guard: Box::new(guard),
-        }
+        Self { stores, _guard: Box::new(guard) }
     }
 }
 

@@ -17,21 +17,13 @@ pub async fn a_revocation_is_owed_only_if_the_write_happens(store: &dyn Connecti
     let second = next(&first);
     let wrong = Condition::Version(version());
 
-    let refused = store
-        .put(&first, wrong, Some(&owed(&first, NOW)))
-        .await
-        .expect(WORKS);
+    let refused = store.put(&first, wrong, Some(&owed(&first, NOW))).await.expect(WORKS);
     assert_eq!(refused, Put::Conflict(None));
     assert_eq!(listed(store, &tenant, None, 9).await, []);
     insert(store, &first).await;
-    let refused = store
-        .put(&second, wrong, Some(&owed(&first, NOW)))
-        .await
-        .expect(WORKS);
+    let refused = store.put(&second, wrong, Some(&owed(&first, NOW))).await.expect(WORKS);
     assert_eq!(refused, Put::Conflict(Some(first.version)));
-    let refused = store
-        .delete(&first.key, second.version, Some(&owed(&first, NOW)))
-        .await;
+    let refused = store.delete(&first.key, second.version, Some(&owed(&first, NOW))).await;
     assert_eq!(refused.expect(WORKS), Put::Conflict(Some(first.version)));
     assert_eq!(listed(store, &tenant, None, 9).await, []);
 
@@ -39,27 +31,16 @@ pub async fn a_revocation_is_owed_only_if_the_write_happens(store: &dyn Connecti
     let condition = Condition::Version(first.version);
     let written = store.put(&second, condition, Some(&superseded)).await;
     assert_eq!(written.expect(WORKS), Put::Written);
-    assert_eq!(
-        listed(store, &tenant, None, 9).await,
-        std::slice::from_ref(&superseded)
-    );
+    assert_eq!(listed(store, &tenant, None, 9).await, std::slice::from_ref(&superseded));
 
     let disconnected = owed(&second, NOW);
-    let gone = store
-        .delete(&second.key, second.version, Some(&disconnected))
-        .await;
+    let gone = store.delete(&second.key, second.version, Some(&disconnected)).await;
     assert_eq!(gone.expect(WORKS), Put::Written);
     assert_eq!(store.get(&first.key).await.expect(WORKS), None);
-    assert_same(
-        listed(store, &tenant, None, 9).await,
-        &[&superseded, &disconnected],
-    );
+    assert_same(listed(store, &tenant, None, 9).await, &[&superseded, &disconnected]);
 
     insert(store, &connection(&first.key)).await;
-    assert_same(
-        listed(store, &tenant, None, 9).await,
-        &[&superseded, &disconnected],
-    );
+    assert_same(listed(store, &tenant, None, 9).await, &[&superseded, &disconnected]);
 }
 
 /// An owed revocation comes back whole, is rewritten by compare-and-swap, never created, and forgotten when it is done.
@@ -77,17 +58,11 @@ pub async fn an_owed_revocation_is_rewritten_and_forgotten(store: &dyn Connectio
     assert!(!update(store, &second, second.version).await);
     assert!(update(store, &second, first.version).await);
     assert!(!update(store, &first, first.version).await);
-    assert_eq!(
-        listed(store, &tenant, None, 9).await,
-        std::slice::from_ref(&second)
-    );
+    assert_eq!(listed(store, &tenant, None, 9).await, std::slice::from_ref(&second));
 
     let elsewhere = key(&super::support::tenant(), "alice");
     store.delete_owed(&elsewhere, second.id).await.expect(WORKS);
-    assert_eq!(
-        listed(store, &tenant, None, 9).await,
-        std::slice::from_ref(&second)
-    );
+    assert_eq!(listed(store, &tenant, None, 9).await, std::slice::from_ref(&second));
     for _ in 0..2 {
         store.delete_owed(&second.key, second.id).await.expect(WORKS);
         assert_eq!(listed(store, &tenant, None, 9).await, []);
@@ -101,11 +76,7 @@ pub async fn a_race_to_rewrite_an_owed_revocation_has_one_winner(store: &dyn Con
     let tenant = tenant();
     let there = disconnect(store, &connection(&key(&tenant, "alice")), NOW).await;
     let won: [bool; 8] = super::support::race(async |_| {
-        let mine = RevocationRecord {
-            version: version(),
-            attempts: 1,
-            ..there.clone()
-        };
+        let mine = RevocationRecord { version: version(), attempts: 1, ..there.clone() };
         update(store, &mine, there.version).await
     });
     assert_eq!(won.iter().filter(|won| **won).count(), 1);
@@ -158,17 +129,11 @@ pub async fn owed_revocations_are_listed_page_by_page(store: &dyn ConnectionStor
             assert!(theirs.iter().all(|owed| owed.key.owner == owner));
         }
     }
-    let first = store
-        .list_owed(&tenant, None, &Page::first(2))
-        .await
-        .expect(WORKS);
+    let first = store.list_owed(&tenant, None, &Page::first(2)).await.expect(WORKS);
     for gone in &first.items {
         store.delete_owed(&gone.key, gone.id).await.expect(WORKS);
     }
-    let rest = Page {
-        after: first.next,
-        limit: 100,
-    };
+    let rest = Page { after: first.next, limit: 100 };
     let rest = store.list_owed(&tenant, None, &rest).await.expect(WORKS);
     assert_eq!(rest.items, order[2..]);
 }

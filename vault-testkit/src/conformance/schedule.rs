@@ -24,15 +24,8 @@ pub async fn the_longest_due_come_first(store: &dyn ConnectionStore) {
     let expected: Vec<_> = due.iter().map(|record| record.key.clone()).collect();
 
     let before = start.saturating_add(SECOND * 2);
-    assert_eq!(
-        ours(store, &tenant, before).await,
-        expected,
-        "inclusive, in order"
-    );
-    assert_eq!(
-        ours(store, &tenant, start.saturating_add(SECOND)).await,
-        expected[..2]
-    );
+    assert_eq!(ours(store, &tenant, before).await, expected, "inclusive, in order");
+    assert_eq!(ours(store, &tenant, start.saturating_add(SECOND)).await, expected[..2]);
     assert!(store.due(before, 2).await.expect(WORKS).len() <= 2);
     assert!(store.due(before, 0).await.expect(WORKS).is_empty());
     clean(store, due.into_iter().chain([later, never])).await;
@@ -43,27 +36,14 @@ pub async fn a_leased_connection_is_not_due(store: &dyn ConnectionStore) {
     let (tenant, start) = (tenant(), long_ago());
     let record = insert(store, &tenant, 0, Some(start)).await;
     let holder = attempt();
-    let taken = store
-        .acquire_lease(&record.key, holder, SECOND * 60)
-        .await
-        .expect(WORKS);
-    let LeaseAcquire::Acquired(lease) = taken else {
-        panic!("the lease is free, yet {taken:?}")
-    };
+    let taken = store.acquire_lease(&record.key, holder, SECOND * 60).await.expect(WORKS);
+    let LeaseAcquire::Acquired(lease) = taken else { panic!("the lease is free, yet {taken:?}") };
     assert_eq!(ours(store, &tenant, start).await, []);
 
-    store
-        .release_lease(&record.key, holder, lease.fence)
-        .await
-        .expect(WORKS);
-    assert_eq!(
-        ours(store, &tenant, start).await,
-        std::slice::from_ref(&record.key)
-    );
+    store.release_lease(&record.key, holder, lease.fence).await.expect(WORKS);
+    assert_eq!(ours(store, &tenant, start).await, std::slice::from_ref(&record.key));
 
-    let lapsing = store
-        .acquire_lease(&record.key, holder, Duration::from_millis(50))
-        .await;
+    let lapsing = store.acquire_lease(&record.key, holder, Duration::from_millis(50)).await;
     assert!(matches!(lapsing.expect(WORKS), LeaseAcquire::Acquired(_)));
     while ours(store, &tenant, start).await.is_empty() {
         tokio::task::yield_now().await;
@@ -82,20 +62,11 @@ pub async fn only_an_active_connection_is_due(store: &dyn ConnectionStore) {
     replace(store, &active, &waiting).await;
     assert_eq!(ours(store, &tenant, start).await, []);
 
-    let healed = ConnectionRecord {
-        status: ConnectionStatus::Active,
-        ..next(&waiting)
-    };
+    let healed = ConnectionRecord { status: ConnectionStatus::Active, ..next(&waiting) };
     replace(store, &waiting, &healed).await;
-    assert_eq!(
-        ours(store, &tenant, start).await,
-        std::slice::from_ref(&active.key)
-    );
+    assert_eq!(ours(store, &tenant, start).await, std::slice::from_ref(&active.key));
 
-    let refreshed = ConnectionRecord {
-        due_at: Some(start.saturating_add(SECOND)),
-        ..next(&healed)
-    };
+    let refreshed = ConnectionRecord { due_at: Some(start.saturating_add(SECOND)), ..next(&healed) };
     replace(store, &healed, &refreshed).await;
     assert_eq!(ours(store, &tenant, start).await, []);
     clean(store, [refreshed]).await;
@@ -107,10 +78,7 @@ async fn insert(
     n: u32,
     due_at: Option<Timestamp>,
 ) -> ConnectionRecord {
-    let record = ConnectionRecord {
-        due_at,
-        ..connection(&key(tenant, &format!("u{n}")))
-    };
+    let record = ConnectionRecord { due_at, ..connection(&key(tenant, &format!("u{n}"))) };
     let written = store.put(&record, Condition::Absent, None).await;
     assert_eq!(written.expect(WORKS), Put::Written);
     record

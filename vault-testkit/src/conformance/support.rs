@@ -141,11 +141,7 @@ pub(super) fn flow(tenant: &TenantId, owner: Owner, expires_at: Timestamp) -> Fl
 }
 
 pub(super) fn data_key(scope: KeyScope) -> KeyRecord {
-    KeyRecord {
-        scope,
-        version: version(),
-        wrapped: draw::<32>().to_vec(),
-    }
+    KeyRecord { scope, version: version(), wrapped: draw::<32>().to_vec() }
 }
 
 /// Every item of a listing, page after page.
@@ -154,10 +150,7 @@ pub(super) async fn all<T>(limit: u32, list: impl AsyncFn(Page) -> Result<Paged<
     let mut items = Vec::new();
     loop {
         let paged = list(page.clone()).await.expect(WORKS);
-        assert!(
-            paged.items.len() <= limit as usize,
-            "a page holds at most its limit"
-        );
+        assert!(paged.items.len() <= limit as usize, "a page holds at most its limit");
         assert!(
             paged.next.is_none() || !paged.items.is_empty(),
             "a page with another after it holds at least one item"
@@ -166,10 +159,7 @@ pub(super) async fn all<T>(limit: u32, list: impl AsyncFn(Page) -> Result<Paged<
         match paged.next {
             Some(after) => {
                 assert_ne!(page.after.as_ref(), Some(&after), "a listing moves on");
-                page = Page {
-                    after: Some(after),
-                    limit,
-                }
+                page = Page { after: Some(after), limit }
             }
             None => return items,
         }
@@ -202,11 +192,7 @@ pub(super) async fn drop_after<T>(polls: usize, future: impl Future<Output = T>)
         Poll::Ready(output) => Poll::Ready(Some(output)),
         Poll::Pending => {
             left = left.saturating_sub(1);
-            if left == 0 {
-                Poll::Ready(None)
-            } else {
-                Poll::Pending
-            }
+            if left == 0 { Poll::Ready(None) } else { Poll::Pending }
         }
     })
     .await

@@ -19,27 +19,17 @@ impl Account {
     #[must_use]
     pub fn new(id: impl Into<String>) -> Self {
         let id = id.into();
-        Self {
-            email: format!("{id}@example.com"),
-            name: id.clone(),
-            id,
-        }
+        Self { email: format!("{id}@example.com"), name: id.clone(), id }
     }
 
     /// With this name.
     #[must_use]
     pub fn named(self, name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            ..self
-        }
+        Self { name: name.into(), ..self }
     }
 
     pub(super) fn demo() -> Vec<Self> {
-        vec![
-            Self::new("ada").named("Ada Lovelace"),
-            Self::new("grace").named("Grace Hopper"),
-        ]
+        vec![Self::new("ada").named("Ada Lovelace"), Self::new("grace").named("Grace Hopper")]
     }
 }
 
@@ -51,10 +41,7 @@ impl World {
 
     /// The account of that id or address; it is opened if there is none.
     pub(super) fn account_for(&mut self, hint: &str) -> String {
-        let known = self
-            .accounts
-            .iter()
-            .find(|account| account.id == hint || account.email == hint);
+        let known = self.accounts.iter().find(|account| account.id == hint || account.email == hint);
         if let Some(account) = known {
             return account.id.clone();
         }

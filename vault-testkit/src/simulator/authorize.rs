@@ -35,9 +35,7 @@ impl World {
         if incoming.is_post() {
             return self.decide(incoming);
         }
-        let secrets = ["state", "nonce"]
-            .into_iter()
-            .filter_map(|name| incoming.param(name));
+        let secrets = ["state", "nonce"].into_iter().filter_map(|name| incoming.param(name));
         self.received.extend(secrets.map(str::to_owned));
         let ticket = match self.ticket(incoming) {
             Ok(ticket) => ticket,

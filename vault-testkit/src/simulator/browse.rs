@@ -31,20 +31,12 @@ impl fmt::Debug for Browse {
 
 impl Browse {
     pub(super) fn new(url: Url) -> Self {
-        Self {
-            url,
-            account: None,
-            deny: false,
-            by_hand: false,
-        }
+        Self { url, account: None, deny: false, by_hand: false }
     }
 
     /// Signs in as this account (id or address), whatever the request suggests. It is opened if there is none.
     pub fn as_account(self, account: impl Into<String>) -> Self {
-        Self {
-            account: Some(account.into()),
-            ..self
-        }
+        Self { account: Some(account.into()), ..self }
     }
 
     /// Says no.
@@ -55,10 +47,7 @@ impl Browse {
     /// Takes the consent page and presses its buttons, which needs the switch `interactive`. Otherwise the answer goes
     /// along with the request and no page is shown.
     pub fn by_hand(self) -> Self {
-        Self {
-            by_hand: true,
-            ..self
-        }
+        Self { by_hand: true, ..self }
     }
 
     async fn visit(self) -> io::Result<Url> {
@@ -66,16 +55,10 @@ impl Browse {
             self.submit().await?
         } else {
             let mut headers = Vec::new();
-            headers.extend(
-                self.account
-                    .as_deref()
-                    .map(|account| (ACCOUNT_HEADER.to_string(), account)),
-            );
+            headers.extend(self.account.as_deref().map(|account| (ACCOUNT_HEADER.to_string(), account)));
             headers.extend(self.deny.then(|| (DENY_HEADER.to_string(), "1")));
-            let headers: Vec<(&str, &str)> = headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), *value))
-                .collect();
+            let headers: Vec<(&str, &str)> =
+                headers.iter().map(|(name, value)| (name.as_str(), *value)).collect();
             raw::request("GET", &self.url, &headers, "").await?
         };
         let location = response
@@ -101,8 +84,7 @@ impl Browse {
     fn answer(&self, ticket: &str) -> String {
         let decision = if self.deny { "deny" } else { "allow" };
         let mut form = form_urlencoded::Serializer::new(String::new());
-        form.append_pair("ticket", ticket)
-            .append_pair("decision", decision);
+        form.append_pair("ticket", ticket).append_pair("decision", decision);
         if let Some(account) = &self.account {
             form.append_pair("account", account);
         }

@@ -82,11 +82,7 @@ impl SimulatorBuilder {
 
     /// The first client, in place of `sim-client` with a random secret and any authentication.
     pub fn client(mut self, id: impl Into<String>, secret: impl Into<String>, auth: ClientAuth) -> Self {
-        self.client = Client {
-            id: id.into(),
-            secret: secret.into(),
-            auth,
-        };
+        self.client = Client { id: id.into(), secret: secret.into(), auth };
         self
     }
 
@@ -125,10 +121,6 @@ impl SimulatorBuilder {
         };
         let shared = Arc::new(Shared::new(world));
         let server = Server::start(listener, &shared);
-        Ok(Simulator {
-            shared,
-            server: Arc::new(server),
-            client: Arc::new((client_id, client_secret)),
-        })
+        Ok(Simulator { shared, server: Arc::new(server), client: Arc::new((client_id, client_secret)) })
     }
 }

@@ -34,10 +34,7 @@ pub(super) struct Client {
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("id", &self.id)
-            .field("auth", &self.auth)
-            .finish_non_exhaustive()
+        f.debug_struct("Client").field("id", &self.id).field("auth", &self.auth).finish_non_exhaustive()
     }
 }
 
@@ -68,29 +65,16 @@ impl Claim {
                 Some(_) => AuthMethod::Post,
                 None => AuthMethod::None,
             };
-            return Self {
-                id: posted_id,
-                secret: posted_secret,
-                method,
-            };
+            return Self { id: posted_id, secret: posted_secret, method };
         };
-        let raw = clients
-            .iter()
-            .any(|client| client.auth == ClientAuth::BasicRaw && client.id == user);
-        let (id, secret) = if raw {
-            (user, password)
-        } else {
-            (form_decoded(&user), form_decoded(&password))
-        };
+        let raw = clients.iter().any(|client| client.auth == ClientAuth::BasicRaw && client.id == user);
+        let (id, secret) =
+            if raw { (user, password) } else { (form_decoded(&user), form_decoded(&password)) };
         let method = match posted_secret {
             Some(_) => AuthMethod::Both,
             None => AuthMethod::Basic,
         };
-        Self {
-            id: Some(id),
-            secret: Some(secret),
-            method,
-        }
+        Self { id: Some(id), secret: Some(secret), method }
     }
 }
 
@@ -104,19 +88,14 @@ pub(super) fn authenticate<'a>(incoming: &Incoming, clients: &'a [Client]) -> Re
             "authenticate one way, not two",
         )));
     }
-    let known = clients
-        .iter()
-        .find(|client| Some(&client.id) == claim.id.as_ref());
+    let known = clients.iter().find(|client| Some(&client.id) == claim.id.as_ref());
     let genuine = known.filter(|client| {
         let secret_fits = client.auth == ClientAuth::None || claim.secret.as_ref() == Some(&client.secret);
         client.accepts(claim.method) && secret_fits
     });
     genuine.ok_or_else(|| {
-        let refusal = Reply::refusal(
-            StatusCode::UNAUTHORIZED,
-            "invalid_client",
-            "client authentication failed",
-        );
+        let refusal =
+            Reply::refusal(StatusCode::UNAUTHORIZED, "invalid_client", "client authentication failed");
         Box::new(if incoming.headers.contains_key(AUTHORIZATION) {
             refusal.with(WWW_AUTHENTICATE, "Basic realm=\"simulator\"")
         } else {

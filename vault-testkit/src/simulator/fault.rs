@@ -92,16 +92,8 @@ impl Fault {
     /// When `status` is not between 100 and 999, or `content_type` is no header value.
     pub fn reply(status: u16, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let reply = Reply::empty(status_code(status));
-        let reply = Reply {
-            body: body.into(),
-            ..reply
-        }
-        .with(CONTENT_TYPE, content_type);
-        Self {
-            acts: false,
-            ..Self::genuine()
-        }
-        .changed(move |genuine| {
+        let reply = Reply { body: body.into(), ..reply }.with(CONTENT_TYPE, content_type);
+        Self { acts: false, ..Self::genuine() }.changed(move |genuine| {
             *genuine = reply.clone();
             Ok(())
         })
@@ -117,11 +109,7 @@ impl Fault {
 
     /// Status 200 and `{"ok": false, "error": code}`.
     pub fn not_ok(code: &str) -> Self {
-        Self::reply(
-            200,
-            "application/json",
-            json!({ "ok": false, "error": code }).to_string(),
-        )
+        Self::reply(200, "application/json", json!({ "ok": false, "error": code }).to_string())
     }
 
     /// A page where data should be, as from a captive portal (200) or a gateway (502).
@@ -172,19 +160,12 @@ impl Fault {
 
     /// A reply that never ends.
     pub fn endless() -> Self {
-        Self {
-            delivery: Delivery::Endless,
-            ..Self::reply(200, "application/json", "")
-        }
+        Self { delivery: Delivery::Endless, ..Self::reply(200, "application/json", "") }
     }
 
     /// No reply: the connection is reset.
     pub fn dropped() -> Self {
-        Self {
-            acts: false,
-            delivery: Delivery::Dropped,
-            ..Self::genuine()
-        }
+        Self { acts: false, delivery: Delivery::Dropped, ..Self::genuine() }
     }
 }
 
@@ -197,10 +178,7 @@ impl Fault {
 
     /// At the token endpoint: answers with tokens of another account, as a confused provider does.
     pub fn for_account(self, account: impl Into<String>) -> Self {
-        Self {
-            account: Some(account.into()),
-            ..self
-        }
+        Self { account: Some(account.into()), ..self }
     }
 
     /// Sets a field of the JSON reply.
@@ -254,8 +232,7 @@ impl Fault {
 
     /// Sends the body gzipped, whether or not the client asked for that.
     pub fn gzipped(self) -> Self {
-        self.map_body(|body| gzip::stored(&body))
-            .header(CONTENT_ENCODING.as_str(), "gzip")
+        self.map_body(|body| gzip::stored(&body)).header(CONTENT_ENCODING.as_str(), "gzip")
     }
 
     /// Another status.
@@ -290,26 +267,17 @@ impl Fault {
 
     /// Sends one byte of the body, waits this long on the simulator's clock, sends the next.
     pub fn dripping(self, pause: Duration) -> Self {
-        Self {
-            delivery: Delivery::Dripping(pause),
-            ..self
-        }
+        Self { delivery: Delivery::Dripping(pause), ..self }
     }
 
     /// Sends so many bytes of the body, then nothing more; the connection stays open.
     pub fn stalled_at(self, bytes: usize) -> Self {
-        Self {
-            delivery: Delivery::Stalled(bytes),
-            ..self
-        }
+        Self { delivery: Delivery::Stalled(bytes), ..self }
     }
 
     /// Sends the head and so many bytes of the body, then resets the connection.
     pub fn torn_at(self, bytes: usize) -> Self {
-        Self {
-            delivery: Delivery::Torn(bytes),
-            ..self
-        }
+        Self { delivery: Delivery::Torn(bytes), ..self }
     }
 
     fn changed(
@@ -325,10 +293,7 @@ impl Fault {
 impl Fault {
     /// The next `calls` that match.
     pub fn times(self, calls: u32) -> Self {
-        Self {
-            left: Some(calls),
-            ..self
-        }
+        Self { left: Some(calls), ..self }
     }
 
     /// Every call that matches, until the faults are cleared.

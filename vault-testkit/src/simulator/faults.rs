@@ -18,10 +18,8 @@ impl Faults {
 
     /// The oldest that befalls the call.
     pub(super) fn take(&mut self, call: &Call) -> Option<Fault> {
-        let (_, fault) = self
-            .0
-            .iter_mut()
-            .find(|(endpoint, fault)| *endpoint == call.endpoint && fault.befalls(call))?;
+        let (_, fault) =
+            self.0.iter_mut().find(|(endpoint, fault)| *endpoint == call.endpoint && fault.befalls(call))?;
         fault.happened();
         let fault = fault.clone();
         self.0.retain(|(_, fault)| !fault.is_over());

@@ -19,14 +19,8 @@ pub(super) struct Barrier {
 pub(super) fn gate() -> (Gate, Barrier) {
     let (arrived, sees_arrival) = watch::channel(false);
     let (open, sees_opening) = watch::channel(false);
-    let gate = Gate {
-        arrived: sees_arrival,
-        open,
-    };
-    let barrier = Barrier {
-        arrived,
-        open: sees_opening,
-    };
+    let gate = Gate { arrived: sees_arrival, open };
+    let barrier = Barrier { arrived, open: sees_opening };
     (gate, barrier)
 }
 

@@ -30,9 +30,7 @@ pub struct Simulator {
 
 impl fmt::Debug for Simulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulator")
-            .field("issuer", &self.issuer())
-            .finish_non_exhaustive()
+        f.debug_struct("Simulator").field("issuer", &self.issuer()).finish_non_exhaustive()
     }
 }
 
@@ -89,11 +87,7 @@ impl Simulator {
 impl Simulator {
     /// Registers a client. One of the same id is replaced, which is how its secret changes.
     pub fn add_client(&self, id: impl Into<String>, secret: impl Into<String>, auth: ClientAuth) {
-        let client = Client {
-            id: id.into(),
-            secret: secret.into(),
-            auth,
-        };
+        let client = Client { id: id.into(), secret: secret.into(), auth };
         let mut world = self.shared.world();
         world.clients.retain(|known| known.id != client.id);
         world.clients.push(client);
@@ -143,11 +137,7 @@ impl Simulator {
 
     fn hold(&self, endpoint: Endpoint, stage: Stage) -> Gate {
         let (gate, barrier) = gate();
-        self.shared.world().holds.push(Hold {
-            endpoint,
-            stage,
-            barrier,
-        });
+        self.shared.world().holds.push(Hold { endpoint, stage, barrier });
         gate
     }
 }
@@ -181,12 +171,7 @@ impl Simulator {
     #[must_use]
     pub fn count(&self, endpoint: Endpoint) -> usize {
         let world = self.shared.world();
-        world
-            .log
-            .calls()
-            .iter()
-            .filter(|call| call.endpoint == endpoint)
-            .count()
+        world.log.calls().iter().filter(|call| call.endpoint == endpoint).count()
     }
 
     /// The requests for a refresh.

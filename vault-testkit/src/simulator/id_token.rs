@@ -38,11 +38,7 @@ impl Signer {
         let AlgorithmParameters::EllipticCurve(point) = jwk.algorithm else {
             unreachable!("an ES256 key is a point");
         };
-        Self {
-            key,
-            x: point.x,
-            y: point.y,
-        }
+        Self { key, x: point.x, y: point.y }
     }
 
     fn public(&self) -> Value {

@@ -45,17 +45,11 @@ impl Incoming {
     }
 
     pub(super) fn param(&self, name: &str) -> Option<&str> {
-        self.params
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.params.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     pub(super) fn params_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.params
-            .iter()
-            .filter(move |(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.params.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A parameter that is there more than once and may not be (RFC 6749 section 3.2).
@@ -100,16 +94,10 @@ fn parse(encoded: &[u8]) -> Vec<(String, String)> {
 /// Undoes the form encoding of one name or value.
 pub(super) fn form_decoded(text: &str) -> String {
     let whole = text.replace('&', "%26").replace('=', "%3D");
-    form_urlencoded::parse(whole.as_bytes())
-        .next()
-        .map(|(name, _)| name.into_owned())
-        .unwrap_or_default()
+    form_urlencoded::parse(whole.as_bytes()).next().map(|(name, _)| name.into_owned()).unwrap_or_default()
 }
 
 /// The scopes of a space-separated list.
 pub(super) fn scopes(list: Option<&str>) -> Vec<String> {
-    list.unwrap_or_default()
-        .split_ascii_whitespace()
-        .map(str::to_owned)
-        .collect()
+    list.unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect()
 }

@@ -102,9 +102,7 @@ pub(super) struct Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger")
-            .field("tokens", &self.tokens.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Ledger").field("tokens", &self.tokens.len()).finish_non_exhaustive()
     }
 }
 

@@ -76,10 +76,7 @@ pub(super) struct Stream {
 impl Stream {
     fn new(tcp: TcpStream) -> Self {
         let (written, seen) = watch::channel(0);
-        let line = Line {
-            cut: Arc::default(),
-            written: seen,
-        };
+        let line = Line { cut: Arc::default(), written: seen };
         Self { tcp, line, written }
     }
 }

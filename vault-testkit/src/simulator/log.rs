@@ -124,10 +124,7 @@ impl Call {
 }
 
 fn first<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    pairs
-        .iter()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.as_str())
+    pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 const PLAIN_PARAMS: [&str; 16] = [
@@ -148,15 +145,8 @@ const PLAIN_PARAMS: [&str; 16] = [
     "token_type_hint",
     "user_scope",
 ];
-const PLAIN_HEADERS: [&str; 7] = [
-    "accept",
-    "accept-encoding",
-    "connection",
-    "content-length",
-    "content-type",
-    "host",
-    "user-agent",
-];
+const PLAIN_HEADERS: [&str; 7] =
+    ["accept", "accept-encoding", "connection", "content-length", "content-type", "host", "user-agent"];
 /// What may carry a token that this provider issued.
 const TOKEN_PARAMS: [&str; 3] = ["refresh_token", "code", "token"];
 
@@ -171,10 +161,7 @@ fn shown(name: &str, value: &str, plain: &[&str]) -> (String, String) {
 
 /// The token or code that a request brings.
 pub(super) fn presented(incoming: &Incoming) -> Option<&str> {
-    TOKEN_PARAMS
-        .iter()
-        .find_map(|name| incoming.param(name))
-        .or_else(|| incoming.bearer())
+    TOKEN_PARAMS.iter().find_map(|name| incoming.param(name)).or_else(|| incoming.bearer())
 }
 
 /// Which of the calls, for [`Log::change`].
@@ -214,21 +201,13 @@ impl Log {
             rivals,
             acted: false,
             status: None,
-            params: incoming
-                .params
-                .iter()
-                .map(|(name, value)| shown(name, value, &PLAIN_PARAMS))
-                .collect(),
+            params: incoming.params.iter().map(|(name, value)| shown(name, value, &PLAIN_PARAMS)).collect(),
             query_names: incoming.query_names.clone(),
             headers: incoming
                 .headers
                 .iter()
                 .map(|(name, value)| {
-                    shown(
-                        name.as_str(),
-                        &String::from_utf8_lossy(value.as_bytes()),
-                        &PLAIN_HEADERS,
-                    )
+                    shown(name.as_str(), &String::from_utf8_lossy(value.as_bytes()), &PLAIN_HEADERS)
                 })
                 .collect(),
         });
@@ -256,9 +235,7 @@ impl Log {
 }
 
 fn contest(incoming: &Incoming) -> Option<String> {
-    (incoming.endpoint == Endpoint::Token)
-        .then(|| presented(incoming).map(str::to_owned))
-        .flatten()
+    (incoming.endpoint == Endpoint::Token).then(|| presented(incoming).map(str::to_owned)).flatten()
 }
 
 fn bump<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: K) -> usize {

@@ -50,9 +50,7 @@ pub(super) async fn request(
     body: &str,
 ) -> io::Result<RawReply> {
     let mut stream = connect(url).await?;
-    stream
-        .write_all(message(method, url, headers, body).as_bytes())
-        .await?;
+    stream.write_all(message(method, url, headers, body).as_bytes()).await?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply).await?;
     parse(&reply).ok_or_else(|| io::Error::new(io::ErrorKind::UnexpectedEof, "the reply is incomplete"))
@@ -68,13 +66,7 @@ fn parse(bytes: &[u8]) -> Option<RawReply> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    let reply = RawReply {
-        status,
-        head,
-        body: bytes[end + 4..].to_vec(),
-    };
-    let whole = reply
-        .header("content-length")
-        .is_none_or(|length| length.parse() == Ok(reply.body.len()));
+    let reply = RawReply { status, head, body: bytes[end + 4..].to_vec() };
+    let whole = reply.header("content-length").is_none_or(|length| length.parse() == Ok(reply.body.len()));
     whole.then_some(reply)
 }

@@ -13,19 +13,11 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn empty(status: StatusCode) -> Self {
-        Self {
-            status,
-            headers: HeaderMap::new(),
-            body: Vec::new(),
-        }
+        Self { status, headers: HeaderMap::new(), body: Vec::new() }
     }
 
     pub(super) fn new(status: StatusCode, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            body: body.into(),
-            ..Self::empty(status)
-        }
-        .with(CONTENT_TYPE, content_type)
+        Self { body: body.into(), ..Self::empty(status) }.with(CONTENT_TYPE, content_type)
     }
 
     /// JSON that no cache may keep.
@@ -46,17 +38,12 @@ impl Reply {
     }
 
     pub(super) fn redirect(to: &str) -> Self {
-        Self::empty(StatusCode::SEE_OTHER)
-            .with(LOCATION, to)
-            .with(CACHE_CONTROL, "no-store")
+        Self::empty(StatusCode::SEE_OTHER).with(LOCATION, to).with(CACHE_CONTROL, "no-store")
     }
 
     /// An error reply of RFC 6749 section 5.2.
     pub(super) fn refusal(status: StatusCode, error: &str, description: &str) -> Self {
-        Self::json(
-            status,
-            &json!({ "error": error, "error_description": description }),
-        )
+        Self::json(status, &json!({ "error": error, "error_description": description }))
     }
 
     /// A refused bearer token, RFC 6750 section 3.

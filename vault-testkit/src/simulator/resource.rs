@@ -39,10 +39,7 @@ impl World {
             event(format!("Lunch with {}", account.name), 12 * 3600, 60),
             event("Review of the quarter".to_owned(), DAY + 14 * 3600, 90),
         ];
-        Reply::json(
-            StatusCode::OK,
-            &json!({ "account": account.email, "events": events }),
-        )
+        Reply::json(StatusCode::OK, &json!({ "account": account.email, "events": events }))
     }
 
     /// The token of the request, RFC 6750.
@@ -51,15 +48,9 @@ impl World {
         let token = incoming
             .bearer()
             .ok_or_else(|| refuse(StatusCode::UNAUTHORIZED, "Bearer realm=\"simulator\""))?;
-        let info = self
-            .ledger
-            .live(token, TokenKind::Access, self.now())
-            .ok_or_else(|| {
-                refuse(
-                    StatusCode::UNAUTHORIZED,
-                    "Bearer realm=\"simulator\", error=\"invalid_token\"",
-                )
-            })?;
+        let info = self.ledger.live(token, TokenKind::Access, self.now()).ok_or_else(|| {
+            refuse(StatusCode::UNAUTHORIZED, "Bearer realm=\"simulator\", error=\"invalid_token\"")
+        })?;
         if let Some(scope) = scope
             && !info.scopes.iter().any(|granted| granted == scope)
         {
@@ -87,11 +78,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }

@@ -69,10 +69,7 @@ impl World {
             return false;
         };
         match known.info.kind {
-            TokenKind::Refresh => self
-                .ledger
-                .verdict(known, self.switches.rotation, now)
-                .is_acceptance(),
+            TokenKind::Refresh => self.ledger.verdict(known, self.switches.rotation, now).is_acceptance(),
             kind => self.ledger.live(token, kind, now).is_some(),
         }
     }

@@ -94,10 +94,7 @@ impl Shared {
         if fault.is_some_and(|fault| !fault.acts()) {
             return Reply::empty(StatusCode::OK);
         }
-        let mut notes = Notes {
-            account: fault.and_then(Fault::account).map(str::to_owned),
-            pkce: None,
-        };
+        let mut notes = Notes { account: fault.and_then(Fault::account).map(str::to_owned), pkce: None };
         let mut world = self.world();
         let reply = world.act(incoming, &mut notes);
         let call = world.log.change(id);
@@ -156,19 +153,13 @@ async fn handle(
 ) -> Response {
     let endpoint = endpoint(request.uri().path());
     let Some(incoming) = Incoming::read(endpoint, request).await else {
-        return plain(
-            StatusCode::BAD_REQUEST,
-            "simulator: the request body broke off or is too long",
-        );
+        return plain(StatusCode::BAD_REQUEST, "simulator: the request body broke off or is too long");
     };
     // In a task of its own: a client that hangs up does not undo a request that has arrived.
     let answer = tokio::spawn(async move { shared.answer(line, incoming).await });
     match answer.await {
         Ok(response) => response,
-        Err(_) => plain(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "simulator: the handler panicked",
-        ),
+        Err(_) => plain(StatusCode::INTERNAL_SERVER_ERROR, "simulator: the handler panicked"),
     }
 }
 
@@ -196,21 +187,14 @@ impl Server {
             let _: io::Result<()> = serve.await;
             ending.send_replace(true);
         });
-        Self {
-            stop: shared.stop.clone(),
-            ended,
-            task,
-        }
+        Self { stop: shared.stop.clone(), ended, task }
     }
 
     /// Stops accepting, and waits for the requests under way, unless a client keeps one open.
     pub(super) async fn shutdown(&self) {
         self.stop.send_replace(true);
         let mut ended = self.ended.clone();
-        if tokio::time::timeout(PATIENCE, ended.wait_for(|ended| *ended))
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(PATIENCE, ended.wait_for(|ended| *ended)).await.is_err() {
             self.task.abort();
         }
     }

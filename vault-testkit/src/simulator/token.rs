@@ -34,15 +34,12 @@ struct Order {
 
 impl World {
     pub(super) fn token(&mut self, incoming: &Incoming, notes: &mut Notes) -> Reply {
-        self.grant(incoming, notes).map_or_else(
-            |refusal| *refusal,
-            |fields| Reply::json(StatusCode::OK, &Value::Object(fields)),
-        )
+        self.grant(incoming, notes)
+            .map_or_else(|refusal| *refusal, |fields| Reply::json(StatusCode::OK, &Value::Object(fields)))
     }
 
     fn grant(&mut self, incoming: &Incoming, notes: &mut Notes) -> Result<Granted, Refused> {
-        self.received
-            .extend(incoming.param("code_verifier").map(str::to_owned));
+        self.received.extend(incoming.param("code_verifier").map(str::to_owned));
         if incoming.doubled().is_some() {
             return Err(refused("invalid_request", "a parameter is there twice"));
         }
@@ -50,18 +47,13 @@ impl World {
         match incoming.param("grant_type") {
             Some("authorization_code") => self.exchange(incoming, &client, notes),
             Some("refresh_token") => self.refresh(incoming, &client, notes),
-            Some(_) => Err(refused(
-                "unsupported_grant_type",
-                "only code exchange and refresh are served",
-            )),
+            Some(_) => Err(refused("unsupported_grant_type", "only code exchange and refresh are served")),
             None => Err(refused("invalid_request", "grant_type is missing")),
         }
     }
 
     fn exchange(&mut self, incoming: &Incoming, client: &str, notes: &mut Notes) -> Result<Granted, Refused> {
-        let code = incoming
-            .param("code")
-            .ok_or_else(|| refused("invalid_request", "code is missing"))?;
+        let code = incoming.param("code").ok_or_else(|| refused("invalid_request", "code is missing"))?;
         let now = self.now();
         let token = self.ledger.get(code).filter(|token| token.info.client == client);
         let (info, binding) = token
@@ -77,10 +69,7 @@ impl World {
         }
         self.ledger.spend(code, now);
         if incoming.param("redirect_uri") != Some(binding.redirect_uri.as_str()) {
-            return Err(refused(
-                "invalid_grant",
-                "the redirect_uri is not the one that was authorized",
-            ));
+            return Err(refused("invalid_grant", "the redirect_uri is not the one that was authorized"));
         }
         let pkce = check_pkce(&binding, incoming.param("code_verifier"));
         notes.pkce = Some(pkce);
@@ -155,16 +144,10 @@ impl World {
             }
             Verdict::Kill => {
                 self.ledger.kill_authorization(info.authorization);
-                return Err(refused(
-                    "invalid_grant",
-                    "the refresh token was used before; its family ends",
-                ));
+                return Err(refused("invalid_grant", "the refresh token was used before; its family ends"));
             }
             Verdict::Refuse | Verdict::Repeat => {
-                return Err(refused(
-                    "invalid_grant",
-                    "the refresh token is spent, expired or revoked",
-                ));
+                return Err(refused("invalid_grant", "the refresh token is spent, expired or revoked"));
             }
         }
         if self.switches.refresh_ends_access {

@@ -20,11 +20,7 @@ use super::server::Shared;
 const SHORTEST_HEAD: usize = "HTTP/1.1 200 OK\r\n".len();
 
 pub(super) fn send(shared: &Shared, line: Line, reply: Reply, delivery: Delivery) -> Response {
-    let Reply {
-        status,
-        headers,
-        body,
-    } = reply;
+    let Reply { status, headers, body } = reply;
     let length = HeaderValue::from(body.len());
     let (body, length) = match delivery {
         Delivery::Whole => (Body::from(body), None),
@@ -66,8 +62,7 @@ fn begun(body: &[u8], bytes: usize) -> (mpsc::Sender<io::Result<Bytes>>, Body) {
     let (feed, fed) = mpsc::channel(1);
     let part = &body[..bytes.min(body.len())];
     if !part.is_empty() {
-        feed.try_send(Ok(Bytes::copy_from_slice(part)))
-            .expect("the channel is new and has room for one");
+        feed.try_send(Ok(Bytes::copy_from_slice(part))).expect("the channel is new and has room for one");
     }
     (feed, Body::new(Fed(fed)))
 }

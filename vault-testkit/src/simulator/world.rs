@@ -66,10 +66,8 @@ impl World {
 
     /// Does what the request asks.
     pub(super) fn act(&mut self, incoming: &Incoming, notes: &mut Notes) -> Reply {
-        let post_only = matches!(
-            incoming.endpoint,
-            Endpoint::Introspect | Endpoint::Revoke | Endpoint::Token
-        );
+        let post_only =
+            matches!(incoming.endpoint, Endpoint::Introspect | Endpoint::Revoke | Endpoint::Token);
         if post_only && !incoming.is_post() {
             return Reply::empty(StatusCode::METHOD_NOT_ALLOWED).with(ALLOW, "POST");
         }
@@ -88,10 +86,7 @@ impl World {
 
     /// Takes the oldest hold for that endpoint and stage.
     pub(super) fn take_hold(&mut self, endpoint: Endpoint, stage: Stage) -> Option<Barrier> {
-        let index = self
-            .holds
-            .iter()
-            .position(|hold| hold.endpoint == endpoint && hold.stage == stage)?;
+        let index = self.holds.iter().position(|hold| hold.endpoint == endpoint && hold.stage == stage)?;
         Some(self.holds.remove(index).barrier)
     }
 }

@@ -23,16 +23,9 @@ pub(crate) fn start(context: &Context) -> Result<Server> {
     node::npm_ci(&folder)?;
 
     let mut command = Command::new(node);
-    command
-        .arg("server.mjs")
-        .current_dir(folder)
-        .env("PORT", "0")
-        .env("EXIT_WITH_PARENT", "1");
+    command.arg("server.mjs").current_dir(folder).env("PORT", "0").env("EXIT_WITH_PARENT", "1");
     let mut process = Process::spawn(context, "oidc-provider", &mut command)?;
     let ready = process.wait_for_line("ready ")?;
     let issuer = ready.split(' ').next().unwrap_or_default().to_owned();
-    Ok(Server {
-        env: vec![("VAULT_TEST_OIDC", issuer)],
-        _process: process,
-    })
+    Ok(Server { env: vec![("VAULT_TEST_OIDC", issuer)], _process: process })
 }

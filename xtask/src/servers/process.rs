@@ -25,11 +25,7 @@ impl Process {
     pub(crate) fn spawn(context: &Context, name: &str, command: &mut Command) -> Result<Self> {
         let log = context.scratch().join(format!("{name}.log"));
         let out = File::create(&log)?;
-        let child = command
-            .stdin(Stdio::piped())
-            .stderr(out.try_clone()?)
-            .stdout(out)
-            .spawn()?;
+        let child = command.stdin(Stdio::piped()).stderr(out.try_clone()?).stdout(out).spawn()?;
         Ok(Self { child, log })
     }
 
@@ -40,9 +36,7 @@ impl Process {
             // Before the log is read: what a child wrote last is in there when it has ended.
             let ended = self.child.try_wait()?;
             let log = fs::read_to_string(&self.log)?;
-            let complete = log
-                .split_inclusive('\n')
-                .filter_map(|line| line.strip_suffix('\n'));
+            let complete = log.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
             if let Some(rest) = complete.filter_map(|line| line.strip_prefix(prefix)).next() {
                 return Ok(rest.to_owned());
             }

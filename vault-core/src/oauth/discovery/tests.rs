@@ -25,11 +25,7 @@ impl Bench {
             TIMEOUT,
         );
         let discovery = Arc::new(discovery);
-        Self {
-            http,
-            clock,
-            discovery,
-        }
+        Self { http, clock, discovery }
     }
 
     /// A bench whose provider answers at the first place with `answer`.
@@ -78,22 +74,14 @@ async fn outcome(document: &Value, hosts: &[&str]) -> Result<Arc<Metadata>, Erro
 async fn a_document_is_read_with_the_defaults_of_rfc_8414() {
     let metadata = outcome(&document(), &[]).await.expect("a good document");
     assert_eq!(metadata.issuer, ISSUER);
-    assert_eq!(
-        metadata.token.as_ref().map(Url::as_str),
-        Some("https://id.example/token")
-    );
-    assert_eq!(
-        metadata.jwks.as_ref().map(Url::as_str),
-        Some("https://id.example/keys")
-    );
+    assert_eq!(metadata.token.as_ref().map(Url::as_str), Some("https://id.example/token"));
+    assert_eq!(metadata.jwks.as_ref().map(Url::as_str), Some("https://id.example/keys"));
     assert!(metadata.sends_iss);
     assert_eq!(metadata.auth_methods, ["client_secret_basic"]);
     assert_eq!(metadata.pkce_methods, Some(vec!["S256".to_owned()]));
     assert_eq!(metadata.scopes_supported, None);
 
-    let bare = outcome(&json!({"issuer": ISSUER}), &[])
-        .await
-        .expect("a good document");
+    let bare = outcome(&json!({"issuer": ISSUER}), &[]).await.expect("a good document");
     assert!(!bare.sends_iss);
     assert_eq!((&bare.token, &bare.pkce_methods), (&None, &None));
 }
@@ -103,11 +91,7 @@ async fn the_well_known_places_are_tried_in_order() {
     let bench = Bench::new();
     let issuer = "https://id.example/a/b/";
     let spec = spec::Discovery::default();
-    let error = bench
-        .discovery
-        .metadata(issuer, &spec)
-        .await
-        .expect_err("nothing is there");
+    let error = bench.discovery.metadata(issuer, &spec).await.expect_err("nothing is there");
     assert_eq!(error.kind(), &ErrorKind::ProviderUnavailable);
     let places = [
         "https://id.example/.well-known/oauth-authorization-server/a/b",
@@ -117,22 +101,13 @@ async fn the_well_known_places_are_tried_in_order() {
     assert_eq!(bench.http.requests(), places);
 
     bench.clock.advance(FAILURE);
-    bench
-        .http
-        .answer(places[2], Answer::json(&json!({"issuer": issuer})));
-    let metadata = bench
-        .discovery
-        .metadata(issuer, &spec)
-        .await
-        .expect("the third place has it");
+    bench.http.answer(places[2], Answer::json(&json!({"issuer": issuer})));
+    let metadata = bench.discovery.metadata(issuer, &spec).await.expect("the third place has it");
     assert_eq!(metadata.issuer, issuer);
 
     let root = Bench::new();
     root.look_up().await.expect_err("nothing is there");
-    assert_eq!(
-        root.http.requests(),
-        [PLACE, "https://id.example/.well-known/openid-configuration"]
-    );
+    assert_eq!(root.http.requests(), [PLACE, "https://id.example/.well-known/openid-configuration"]);
 }
 
 #[tokio::test]
@@ -144,20 +119,11 @@ async fn only_the_configured_url_is_asked_and_its_answer_is_not_shared() {
     };
     let mut other = document();
     other["token_endpoint"] = json!("https://id.example/other");
-    bench
-        .http
-        .answer("https://docs.example/metadata.json", Answer::json(&other));
-    let configured = bench
-        .discovery
-        .metadata(ISSUER, &elsewhere)
-        .await
-        .expect("a good document");
+    bench.http.answer("https://docs.example/metadata.json", Answer::json(&other));
+    let configured = bench.discovery.metadata(ISSUER, &elsewhere).await.expect("a good document");
     let derived = bench.look_up().await.expect("a good document");
     assert_ne!(configured.token, derived.token);
-    assert_eq!(
-        bench.http.requests(),
-        ["https://docs.example/metadata.json", PLACE]
-    );
+    assert_eq!(bench.http.requests(), ["https://docs.example/metadata.json", PLACE]);
 }
 
 #[tokio::test]
@@ -172,15 +138,8 @@ async fn an_issuer_that_is_no_plain_https_url_is_never_asked() {
         "id.example",
         "",
     ] {
-        let error = bench
-            .discovery
-            .metadata(issuer, &spec::Discovery::default())
-            .await;
-        assert_eq!(
-            error.expect_err(issuer).kind(),
-            &ErrorKind::InvalidConfig,
-            "{issuer}"
-        );
+        let error = bench.discovery.metadata(issuer, &spec::Discovery::default()).await;
+        assert_eq!(error.expect_err(issuer).kind(), &ErrorKind::InvalidConfig, "{issuer}");
     }
     assert!(bench.http.requests().is_empty());
 }
@@ -198,10 +157,7 @@ async fn d05_metadata_of_another_issuer_is_refused() {
     ] {
         let error = outcome(&with("issuer", found), &[]).await.expect_err(found);
         assert_eq!(error.kind(), &ErrorKind::IssuerMismatch, "{found}");
-        assert_eq!(
-            error.to_string(),
-            format!("metadata of issuer https://id.example names issuer {found}")
-        );
+        assert_eq!(error.to_string(), format!("metadata of issuer https://id.example names issuer {found}"));
     }
 }
 
@@ -234,13 +190,8 @@ async fn d05_a_template_admits_itself_and_one_guid_and_nothing_else() {
 
 #[tokio::test]
 async fn d06_endpoints_on_unrelated_origins_are_refused() {
-    let fields = [
-        "authorization_endpoint",
-        "token_endpoint",
-        "revocation_endpoint",
-        "jwks_uri",
-        "userinfo_endpoint",
-    ];
+    let fields =
+        ["authorization_endpoint", "token_endpoint", "revocation_endpoint", "jwks_uri", "userinfo_endpoint"];
     for field in fields {
         for url in [
             "https://evil.example/x",
@@ -264,11 +215,7 @@ async fn d06_endpoints_on_unrelated_origins_are_refused() {
 #[tokio::test]
 async fn d06_endpoints_on_listed_hosts_are_taken() {
     let hosts = ["api.example", "keys.example:8443"];
-    for url in [
-        "https://api.example/k",
-        "https://keys.example:8443/k",
-        "https://id.example:443/k",
-    ] {
+    for url in ["https://api.example/k", "https://keys.example:8443/k", "https://id.example:443/k"] {
         outcome(&with("jwks_uri", url), &hosts).await.expect(url);
     }
     for url in ["https://api.example:8443/k", "https://keys.example/k"] {
@@ -289,9 +236,7 @@ async fn d06_endpoints_that_are_not_plain_https_are_refused() {
         "/token",
         "",
     ] {
-        let error = outcome(&with("authorization_endpoint", url), &[])
-            .await
-            .expect_err(url);
+        let error = outcome(&with("authorization_endpoint", url), &[]).await.expect_err(url);
         assert_eq!(error.kind(), &ErrorKind::EndpointRefused, "{url}");
     }
 }
@@ -301,13 +246,9 @@ async fn plain_http_is_for_issuers_on_loopback() {
     let bench = Bench::new();
     let issuer = "http://127.0.0.1:8080";
     let document = json!({"issuer": issuer, "token_endpoint": "http://127.0.0.1:8080/token"});
-    bench.http.answer(
-        "http://127.0.0.1:8080/.well-known/oauth-authorization-server",
-        Answer::json(&document),
-    );
-    let metadata = bench
-        .discovery
-        .metadata(issuer, &spec::Discovery::default())
-        .await;
+    bench
+        .http
+        .answer("http://127.0.0.1:8080/.well-known/oauth-authorization-server", Answer::json(&document));
+    let metadata = bench.discovery.metadata(issuer, &spec::Discovery::default()).await;
     assert!(metadata.expect("a good document").token.is_some());
 }

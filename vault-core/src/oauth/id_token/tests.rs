@@ -85,10 +85,7 @@ fn verdict(outcome: Result<Value, Error>) -> String {
     assert_eq!(error.kind(), &ErrorKind::IdTokenInvalid);
     assert!(!format!("{error:?}").contains("canary"));
     let message = error.to_string();
-    message
-        .strip_prefix("id_token invalid: ")
-        .expect("it says so")
-        .to_owned()
+    message.strip_prefix("id_token invalid: ").expect("it says so").to_owned()
 }
 
 fn part(json: &Value) -> String {
@@ -98,21 +95,9 @@ fn part(json: &Value) -> String {
 #[tokio::test]
 async fn a_good_token_of_every_algorithm_yields_its_claims() {
     let bench = Bench::new();
-    let rsa = [
-        Algorithm::RS256,
-        Algorithm::RS384,
-        Algorithm::RS512,
-        Algorithm::PS256,
-    ]
-    .map(TestKey::rsa);
-    for key in [TestKey::ed25519(), TestKey::es256(), TestKey::es384()]
-        .into_iter()
-        .chain(rsa)
-    {
-        let claims = bench
-            .validate(&key.sign(&bench.claims()))
-            .await
-            .expect("a good token");
+    let rsa = [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256].map(TestKey::rsa);
+    for key in [TestKey::ed25519(), TestKey::es256(), TestKey::es384()].into_iter().chain(rsa) {
+        let claims = bench.validate(&key.sign(&bench.claims())).await.expect("a good token");
         assert_eq!(claims, bench.claims());
     }
     assert_eq!(bench.http.requests().len(), 1);
@@ -122,11 +107,7 @@ async fn a_good_token_of_every_algorithm_yields_its_claims() {
 async fn d12_alg_none_is_refused() {
     let bench = Bench::new();
     for alg in ["none", "None", "nOnE", ""] {
-        let unsigned = format!(
-            "{}.{}.",
-            part(&json!({"alg": alg, "kid": "ec"})),
-            part(&bench.claims())
-        );
+        let unsigned = format!("{}.{}.", part(&json!({"alg": alg, "kid": "ec"})), part(&bench.claims()));
         assert_eq!(verdict(bench.validate(&SecretString::new(unsigned)).await), "alg");
     }
 }
@@ -136,10 +117,7 @@ async fn d12_hs256_keyed_with_a_public_key_is_refused() {
     let bench = Bench::new();
     let key = TestKey::rsa(Algorithm::RS256);
     let modulus = key.jwk()["n"].as_str().map(str::to_owned).expect("a modulus");
-    for public in [
-        modulus.clone().into_bytes(),
-        URL_SAFE_NO_PAD.decode(modulus).expect("base64"),
-    ] {
+    for public in [modulus.clone().into_bytes(), URL_SAFE_NO_PAD.decode(modulus).expect("base64")] {
         let mut header = jsonwebtoken::Header::new(Algorithm::HS256);
         header.kid = Some("rsa".to_owned());
         let token = encode(&header, &bench.claims(), &EncodingKey::from_secret(&public)).expect("a key");
@@ -151,19 +129,9 @@ async fn d12_hs256_keyed_with_a_public_key_is_refused() {
 #[tokio::test]
 async fn d12_weak_and_foreign_algorithms_are_refused() {
     let bench = Bench::new();
-    for alg in [
-        "HS384", "HS512", "RS1", "PS384", "ES256K", "ES512", "RSA-OAEP", "rs256",
-    ] {
-        let token = format!(
-            "{}.{}.AAAA",
-            part(&json!({"alg": alg, "kid": "rsa"})),
-            part(&bench.claims())
-        );
-        assert_eq!(
-            verdict(bench.validate(&SecretString::new(token)).await),
-            "alg",
-            "{alg}"
-        );
+    for alg in ["HS384", "HS512", "RS1", "PS384", "ES256K", "ES512", "RSA-OAEP", "rs256"] {
+        let token = format!("{}.{}.AAAA", part(&json!({"alg": alg, "kid": "rsa"})), part(&bench.claims()));
+        assert_eq!(verdict(bench.validate(&SecretString::new(token)).await), "alg", "{alg}");
     }
 }
 
@@ -192,10 +160,7 @@ async fn d12_a_signature_that_does_not_fit_is_refused() {
         &part(&json!({"alg": "RS256", "kid": "rsa"})),
         1,
     );
-    assert_eq!(
-        verdict(bench.validate(&SecretString::new(relabelled)).await),
-        "signature"
-    );
+    assert_eq!(verdict(bench.validate(&SecretString::new(relabelled)).await), "signature");
 }
 
 #[tokio::test]
@@ -203,10 +168,7 @@ async fn d12_an_unknown_kid_is_refused() {
     let bench = Bench::new();
     let mut key = TestKey::es256();
     key.kid = "canary-kid";
-    assert_eq!(
-        verdict(bench.validate(&key.sign(&bench.claims())).await),
-        "unknown kid"
-    );
+    assert_eq!(verdict(bench.validate(&key.sign(&bench.claims())).await), "unknown kid");
 }
 
 #[tokio::test]
@@ -270,11 +232,7 @@ async fn d12_a_wrong_claim_is_named() {
         ("sub", json!(7)),
     ] {
         let claims = bench.claims_with(name, value.clone());
-        assert_eq!(
-            bench.verdict_on(&claims, bench.expected()).await,
-            name,
-            "{name} = {value}"
-        );
+        assert_eq!(bench.verdict_on(&claims, bench.expected()).await, name, "{name} = {value}");
     }
 }
 
@@ -292,11 +250,7 @@ async fn clocks_may_differ_by_a_minute() {
         ("nbf", json!(null)),
     ] {
         let claims = bench.claims_with(name, value.clone());
-        assert_eq!(
-            bench.verdict_on(&claims, bench.expected()).await,
-            "",
-            "{name} = {value}"
-        );
+        assert_eq!(bench.verdict_on(&claims, bench.expected()).await, "", "{name} = {value}");
     }
 }
 
@@ -331,14 +285,8 @@ async fn a_nonce_may_be_absent_only_where_none_was_sent_or_none_returns() {
     let bench = Bench::new();
     let absent = bench.claims_with("nonce", json!(null));
     let wrong = bench.claims_with("nonce", "another");
-    let not_sent = Expected {
-        nonce: None,
-        ..bench.expected()
-    };
-    let not_returned = Expected {
-        nonce_mode: NonceMode::NotReturned,
-        ..bench.expected()
-    };
+    let not_sent = Expected { nonce: None, ..bench.expected() };
+    let not_returned = Expected { nonce_mode: NonceMode::NotReturned, ..bench.expected() };
     assert_eq!(bench.verdict_on(&absent, not_sent).await, "");
     assert_eq!(bench.verdict_on(&absent, not_returned).await, "");
     assert_eq!(bench.verdict_on(&wrong, not_returned).await, "nonce");
@@ -349,10 +297,7 @@ async fn a_nonce_may_be_absent_only_where_none_was_sent_or_none_returns() {
 async fn with_a_max_age_the_sign_in_must_be_recent() {
     let bench = Bench::new();
     let now = bench.clock.seconds();
-    let expected = Expected {
-        max_age: Some(Duration::from_secs(600)),
-        ..bench.expected()
-    };
+    let expected = Expected { max_age: Some(Duration::from_secs(600)), ..bench.expected() };
     for (auth_time, problem) in [
         (json!(now - 660), ""),
         (json!(now - 661), "auth_time"),
@@ -367,10 +312,7 @@ async fn with_a_max_age_the_sign_in_must_be_recent() {
 #[tokio::test]
 async fn a_tenant_template_takes_the_tokens_own_tenant() {
     let bench = Bench::new();
-    let expected = Expected {
-        issuer: "https://id.example/{tenantid}/v2.0",
-        ..bench.expected()
-    };
+    let expected = Expected { issuer: "https://id.example/{tenantid}/v2.0", ..bench.expected() };
     let own = format!("https://id.example/{GUID}/v2.0");
     for (iss, tid, problem) in [
         (own.as_str(), json!(GUID), ""),

@@ -22,12 +22,7 @@ impl Bench {
             Arc::clone(&clock) as Arc<dyn Clock>,
             Duration::from_secs(10),
         );
-        let bench = Self {
-            http,
-            clock,
-            jwks: Arc::new(jwks),
-            uri: Url::parse(URI).expect("a URL"),
-        };
+        let bench = Self { http, clock, jwks: Arc::new(jwks), uri: Url::parse(URI).expect("a URL") };
         bench.publish(keys);
         bench
     }
@@ -64,15 +59,8 @@ async fn d13_only_the_first_hundred_keys_are_read() {
     let keys: Vec<_> = (0..10_000).map(|n| with(&key, "kid", n.to_string())).collect();
     let bench = Bench::new(&keys);
     bench.key("99").await.expect("the hundredth key");
-    assert_eq!(
-        bench.problem(Some("100"), Algorithm::ES256).await,
-        "id_token invalid: unknown kid"
-    );
-    let known = bench
-        .jwks
-        .cached
-        .get(&bench.uri, || bench.jwks.fetch(&bench.uri))
-        .await;
+    assert_eq!(bench.problem(Some("100"), Algorithm::ES256).await, "id_token invalid: unknown kid");
+    let known = bench.jwks.cached.get(&bench.uri, || bench.jwks.fetch(&bench.uri)).await;
     assert_eq!(known.expect("a good document").0.len(), 100);
 }
 
@@ -116,31 +104,16 @@ async fn a_key_is_for_its_own_algorithms_only() {
         ("rsa", Algorithm::RS256),
         ("rsa", Algorithm::ES256),
     ] {
-        assert_eq!(
-            bench.problem(Some(kid), alg).await,
-            "id_token invalid: alg",
-            "{kid} {alg:?}"
-        );
+        assert_eq!(bench.problem(Some(kid), alg).await, "id_token invalid: alg", "{kid} {alg:?}");
     }
-    bench
-        .jwks
-        .key(&bench.uri, Some("rsa"), Algorithm::PS256)
-        .await
-        .expect("the key");
+    bench.jwks.key(&bench.uri, Some("rsa"), Algorithm::PS256).await.expect("the key");
 }
 
 #[tokio::test]
 async fn without_a_kid_there_must_be_one_key_for_the_algorithm() {
     let alone = Bench::new(&[ec("a"), TestKey::ed25519().jwk()]);
-    alone
-        .jwks
-        .key(&alone.uri, None, Algorithm::ES256)
-        .await
-        .expect("the only one");
-    assert_eq!(
-        alone.problem(None, Algorithm::RS256).await,
-        "id_token invalid: unknown kid"
-    );
+    alone.jwks.key(&alone.uri, None, Algorithm::ES256).await.expect("the only one");
+    assert_eq!(alone.problem(None, Algorithm::RS256).await, "id_token invalid: unknown kid");
     let two = Bench::new(&[ec("a"), ec("b")]);
     assert_eq!(two.problem(None, Algorithm::ES256).await, "id_token invalid: kid");
 }
@@ -156,10 +129,7 @@ async fn d12_an_unknown_kid_has_the_set_fetched_again_at_most_every_five_minutes
     bench.clock.advance(REFETCH - Duration::from_millis(1));
     bench.publish(&[ec("newer")]);
     for _ in 0..10 {
-        assert_eq!(
-            bench.problem(Some("newer"), Algorithm::ES256).await,
-            "id_token invalid: unknown kid"
-        );
+        assert_eq!(bench.problem(Some("newer"), Algorithm::ES256).await, "id_token invalid: unknown kid");
     }
     assert_eq!(bench.http.requests().len(), 2);
 
@@ -208,18 +178,9 @@ async fn d11_known_keys_serve_while_the_provider_is_down() {
 #[tokio::test]
 async fn a_missing_or_broken_set_is_no_verdict_on_the_token() {
     for (answer, kind) in [
-        (
-            Answer::Reply(404, "text/html", String::new()),
-            ErrorKind::ProviderUnavailable,
-        ),
-        (
-            Answer::Reply(302, "text/html", String::new()),
-            ErrorKind::EndpointRefused,
-        ),
-        (
-            Answer::json(&json!({"keys": {}})),
-            ErrorKind::ProviderReplyInvalid,
-        ),
+        (Answer::Reply(404, "text/html", String::new()), ErrorKind::ProviderUnavailable),
+        (Answer::Reply(302, "text/html", String::new()), ErrorKind::EndpointRefused),
+        (Answer::json(&json!({"keys": {}})), ErrorKind::ProviderReplyInvalid),
         (Answer::json(&json!([])), ErrorKind::ProviderReplyInvalid),
     ] {
         let bench = Bench::new(&[]);

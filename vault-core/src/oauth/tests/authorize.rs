@@ -14,7 +14,7 @@ const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 fn authorize(spec: &str, extra: &[(&str, &str)]) -> Result<Url, Error> {
     let fixture = Fixture::new(spec);
     let own = |(name, value): &(&str, &str)| (String::from(*name), String::from(*value));
-    fixture.client(&[]).authorize_url(&AuthorizeRequest {
+    fixture.client().authorize_url(&AuthorizeRequest {
         redirect_uri: "https://app.test/cb",
         scopes: &["a".into(), "b".into(), "a".into()],
         optional_scopes: &["o".into(), "p".into()],
@@ -74,10 +74,7 @@ fn a_providers_differences_are_applied() {
     let expected = [
         ("access_type", "offline"),
         ("appid", "id"),
-        (
-            "code_challenge",
-            "13d31e961a1ad8ec2f16b10c4c982e0876a878ad6df144566ee1894acb70f9c3",
-        ),
+        ("code_challenge", "13d31e961a1ad8ec2f16b10c4c982e0876a878ad6df144566ee1894acb70f9c3"),
         ("code_challenge_method", "s256"),
         ("optional_scope", "o,p"),
         ("prompt", "none"),
@@ -89,10 +86,7 @@ fn a_providers_differences_are_applied() {
         ("team", "t"),
         ("user_scope", "a,b,offline"),
     ];
-    assert_eq!(
-        query,
-        expected.map(|(name, value)| (name.into(), value.into())).into()
-    );
+    assert_eq!(query, expected.map(|(name, value)| (name.into(), value.into())).into());
 }
 
 #[test]
@@ -110,15 +104,7 @@ fn parameters_that_do_not_apply_are_left_out() {
 #[test]
 fn the_connector_cannot_change_what_protects_the_flow() {
     let renamed = "[authorize]\nrename = { client_id = 'appid' }";
-    for name in [
-        "state",
-        "redirect_uri",
-        "code_challenge",
-        "nonce",
-        "response_type",
-        "scope",
-        "appid",
-    ] {
+    for name in ["state", "redirect_uri", "code_challenge", "nonce", "response_type", "scope", "appid"] {
         let error = authorize(renamed, &[(name, "x")]).expect_err("reserved");
         assert_eq!(error.kind(), &ErrorKind::InvalidInput);
     }
@@ -127,7 +113,7 @@ fn the_connector_cannot_change_what_protects_the_flow() {
 #[test]
 fn pkce_is_not_left_out_silently() {
     let fixture = Fixture::new("");
-    let result = fixture.client(&[]).authorize_url(&AuthorizeRequest {
+    let result = fixture.client().authorize_url(&AuthorizeRequest {
         redirect_uri: "https://app.test/cb",
         scopes: &[],
         optional_scopes: &[],
@@ -137,10 +123,7 @@ fn pkce_is_not_left_out_silently() {
         login_hint: None,
         extra: &BTreeMap::new(),
     });
-    assert_eq!(
-        result.expect_err("no verifier").to_string(),
-        "PKCE verifier missing"
-    );
+    assert_eq!(result.expect_err("no verifier").to_string(), "PKCE verifier missing");
 }
 
 #[test]

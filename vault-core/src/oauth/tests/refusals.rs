@@ -5,44 +5,25 @@ use crate::http::{HttpError, HttpErrorKind};
 use crate::oauth::testing::{Fixture, NOW, assert_mute};
 use crate::oauth::{Failure, FailureClass};
 
-const REVOKED: ErrorKind = ErrorKind::NeedsReauthorization {
-    reason: ReauthReason::GrantRevoked,
-};
+const REVOKED: ErrorKind = ErrorKind::NeedsReauthorization { reason: ReauthReason::GrantRevoked };
 
 async fn refresh(spec: &str, status: u16, body: &str) -> Failure {
-    let failure = Fixture::replying(spec, status, body)
-        .refresh()
-        .await
-        .expect_err("refused");
+    let failure = Fixture::replying(spec, status, body).refresh().await.expect_err("refused");
     assert_mute(&failure);
     failure
 }
 
 async fn exchange(spec: &str, status: u16, body: &str) -> Failure {
-    let failure = Fixture::replying(spec, status, body)
-        .exchange()
-        .await
-        .expect_err("refused");
+    let failure = Fixture::replying(spec, status, body).exchange().await.expect_err("refused");
     assert_mute(&failure);
     failure
 }
 
 #[tokio::test]
 async fn t01_an_error_with_status_200_is_an_error() {
-    let failure = refresh(
-        "",
-        200,
-        r#"{"error":"bad_refresh_token","error_description":"canary"}"#,
-    )
-    .await;
-    assert_eq!(
-        (failure.class, failure.error.kind()),
-        (FailureClass::InvalidGrant, &REVOKED)
-    );
-    assert_eq!(
-        failure.error.to_string(),
-        "the provider refused the refresh token (bad_refresh_token)"
-    );
+    let failure = refresh("", 200, r#"{"error":"bad_refresh_token","error_description":"canary"}"#).await;
+    assert_eq!((failure.class, failure.error.kind()), (FailureClass::InvalidGrant, &REVOKED));
+    assert_eq!(failure.error.to_string(), "the provider refused the refresh token (bad_refresh_token)");
     let failure = exchange("", 200, r#"{"error":"bad_verification_code"}"#).await;
     assert_eq!(failure.error.kind(), &ErrorKind::ProviderReplyInvalid);
     let failure = refresh("", 200, r#"{"error":"incorrect_client_credentials"}"#).await;
@@ -56,12 +37,7 @@ async fn t02_ok_false_is_an_error() {
         let failure = refresh(spec, 200, r#"{"ok":false,"error":"invalid_refresh_token"}"#).await;
         assert_eq!(failure.class, FailureClass::InvalidGrant);
     }
-    let unknown = refresh(
-        slack,
-        200,
-        r#"{"ok":false,"error":"canary_word","access_token":"canary"}"#,
-    )
-    .await;
+    let unknown = refresh(slack, 200, r#"{"ok":false,"error":"canary_word","access_token":"canary"}"#).await;
     assert_eq!(unknown.class, FailureClass::Indeterminate);
     let none = refresh(slack, 200, r#"{"access_token":"canary","token_type":"bearer"}"#).await;
     assert_eq!(none.class, FailureClass::Indeterminate);
@@ -83,10 +59,7 @@ async fn t02_providers_that_number_their_errors() {
     ";
     let failure = refresh(wechat, 200, r#"{"errcode":42002,"errmsg":"canary"}"#).await;
     assert_eq!(failure.class, FailureClass::InvalidGrant);
-    assert_eq!(
-        failure.error.to_string(),
-        "the provider refused the refresh token (status 200)"
-    );
+    assert_eq!(failure.error.to_string(), "the provider refused the refresh token (status 200)");
     let failure = refresh(wechat, 200, r#"{"errcode":-1}"#).await;
     assert_eq!(failure.class, FailureClass::Indeterminate);
     let withings = "response = { root = '/body', ok = { ptr = '/status', is_in = [0] } }";
@@ -122,11 +95,7 @@ async fn t09_t11_faults_below_http() {
         fixture.fail(HttpError::outcome_unknown(kind, "as.test"));
         for class in [NotSent, Indeterminate] {
             let failure = fixture.refresh().await.expect_err("failed");
-            assert_eq!(
-                (failure.class, failure.error.kind()),
-                (class, &expected),
-                "{kind}"
-            );
+            assert_eq!((failure.class, failure.error.kind()), (class, &expected), "{kind}");
         }
         assert_eq!(fixture.seen().len(), 2, "never sent twice");
     }
@@ -134,18 +103,11 @@ async fn t09_t11_faults_below_http() {
 
 #[tokio::test]
 async fn t17_a_refused_client_is_no_grants_fault() {
-    for (status, error) in [
-        (401, "invalid_client"),
-        (400, "invalid_client"),
-        (400, "unauthorized_client"),
-    ] {
+    for (status, error) in [(401, "invalid_client"), (400, "invalid_client"), (400, "unauthorized_client")] {
         let failure = refresh("", status, &format!(r#"{{"error":"{error}"}}"#)).await;
         assert_eq!(failure.class, FailureClass::ClientMisconfigured);
         assert_eq!(failure.error.kind(), &ErrorKind::ProviderMisconfigured);
-        assert_eq!(
-            failure.error.to_string(),
-            format!("the provider refused the client ({error})")
-        );
+        assert_eq!(failure.error.to_string(), format!("the provider refused the client ({error})"));
     }
     for status in [404, 410] {
         let failure = refresh("", status, "<html>gone</html>").await;
@@ -157,28 +119,17 @@ async fn t17_a_refused_client_is_no_grants_fault() {
 async fn t18_invalid_grant() {
     for status in [400, 401, 403] {
         let failure = refresh("", status, r#"{"error":"invalid_grant"}"#).await;
-        assert_eq!(
-            (failure.class, failure.error.kind()),
-            (FailureClass::InvalidGrant, &REVOKED)
-        );
+        assert_eq!((failure.class, failure.error.kind()), (FailureClass::InvalidGrant, &REVOKED));
     }
     let failure = exchange("", 400, r#"{"error":"invalid_grant"}"#).await;
     assert_eq!(failure.error.kind(), &ErrorKind::ProviderReplyInvalid);
-    assert_eq!(
-        failure.error.to_string(),
-        "the provider refused the code (invalid_grant)"
-    );
+    assert_eq!(failure.error.to_string(), "the provider refused the code (invalid_grant)");
 }
 
 #[tokio::test]
 async fn interaction_and_denial() {
     let reason = ReauthReason::InteractionRequired;
-    for error in [
-        "interaction_required",
-        "login_required",
-        "consent_required",
-        "access_denied",
-    ] {
+    for error in ["interaction_required", "login_required", "consent_required", "access_denied"] {
         let failure = refresh("", 400, &format!(r#"{{"error":"{error}"}}"#)).await;
         assert_eq!(failure.class, FailureClass::InteractionRequired);
         assert_eq!(failure.error.kind(), &ErrorKind::NeedsReauthorization { reason });
@@ -224,12 +175,7 @@ async fn t19_throttling_and_how_long() {
 async fn t20_server_errors_never_blame_the_grant() {
     let rule = "[[errors]]\nequals = 'invalid_grant'\nclass = 'invalid_grant'";
     for status in [408, 500, 502, 503, 504, 599] {
-        for body in [
-            r#"{"error":"invalid_grant"}"#,
-            r#"{"error":"invalid_client"}"#,
-            "<html>",
-            "",
-        ] {
+        for body in [r#"{"error":"invalid_grant"}"#, r#"{"error":"invalid_client"}"#, "<html>", ""] {
             let failure = refresh(rule, status, body).await;
             assert_eq!(failure.class, FailureClass::Indeterminate);
             assert_eq!(failure.error.kind(), &ErrorKind::ProviderUnavailable);
@@ -269,11 +215,7 @@ async fn t20_a_rule_may_refine_an_outage_that_it_names() {
         ("<html>", None),
     ] {
         let wait = wait.map(Duration::from_secs);
-        assert_eq!(
-            refresh(spec, 503, body).await.class,
-            FailureClass::Throttled(wait),
-            "{body}"
-        );
+        assert_eq!(refresh(spec, 503, body).await.class, FailureClass::Throttled(wait), "{body}");
     }
     assert_eq!(refresh(spec, 502, "{}").await.class, FailureClass::Indeterminate);
 }
@@ -290,10 +232,7 @@ async fn t21_redirects_are_refused() {
         let failure = fixture.refresh().await.expect_err("redirected");
         assert_mute(&failure);
         assert_eq!(failure.class, FailureClass::Indeterminate);
-        assert_eq!(
-            failure.error.to_string(),
-            format!("redirect refused (status {status})")
-        );
+        assert_eq!(failure.error.to_string(), format!("redirect refused (status {status})"));
         assert_eq!(fixture.seen().len(), 1);
     }
 }
@@ -355,22 +294,10 @@ async fn the_providers_rules_come_first_in_order_and_by_phase() {
     let cases = [
         (401, r#"{"error":"invalid_grant"}"#, FailureClass::Throttled(None)),
         (400, r#"{"error":"invalid_request"}"#, FailureClass::InvalidGrant),
-        (
-            400,
-            r#"{"message":"Invalid Refresh token."}"#,
-            FailureClass::InvalidGrant,
-        ),
-        (
-            400,
-            r#"{"errors":[{"code":7}]}"#,
-            FailureClass::InteractionRequired,
-        ),
+        (400, r#"{"message":"Invalid Refresh token."}"#, FailureClass::InvalidGrant),
+        (400, r#"{"errors":[{"code":7}]}"#, FailureClass::InteractionRequired),
         (400, r#"{"errors":[{"code":null}]}"#, FailureClass::Indeterminate),
-        (
-            400,
-            r#"{"error":"invalid_client"}"#,
-            FailureClass::ClientMisconfigured,
-        ),
+        (400, r#"{"error":"invalid_client"}"#, FailureClass::ClientMisconfigured),
     ];
     for (status, body, class) in cases {
         assert_eq!(refresh(spec, status, body).await.class, class, "{body}");

@@ -18,10 +18,7 @@ async fn rfc7009_sends_the_refresh_token_with_client_authentication() {
     fixture.reply(200, "text/plain", "OK");
     assert_eq!(fixture.revoke().await.expect("revoked"), RevokeOutcome::Revoked);
     let seen = fixture.only();
-    assert_eq!(
-        (seen.method.clone(), seen.url.as_str()),
-        (Method::POST, "https://as.test/revoke")
-    );
+    assert_eq!((seen.method.clone(), seen.url.as_str()), (Method::POST, "https://as.test/revoke"));
     assert_eq!(seen.body, "token=canary-refresh&token_type_hint=refresh_token");
     assert_eq!(seen.header("authorization"), Some("Basic aWQ6c2VjcmV0"));
 }
@@ -36,19 +33,12 @@ async fn which_tokens_are_sent() {
         let fixture = Fixture::replying(&format!("[revoke]\nwhich = '{which}'"), 200, "");
         fixture.reply(200, "text/plain", "");
         fixture.revoke().await.expect("revoked");
-        let sent: Vec<String> = fixture
-            .seen()
-            .iter()
-            .map(|seen| seen.form()["token"].clone())
-            .collect();
+        let sent: Vec<String> = fixture.seen().iter().map(|seen| seen.form()["token"].clone()).collect();
         assert_eq!(sent, expected);
     }
     let fixture = Fixture::new("");
-    let none = RevokeTokens {
-        access: None,
-        refresh: None,
-    };
-    let outcome = fixture.client(&[]).revoke(none).await.expect("nothing to do");
+    let none = RevokeTokens { access: None, refresh: None };
+    let outcome = fixture.client().revoke(none).await.expect("nothing to do");
     assert_eq!(outcome, RevokeOutcome::Revoked);
 }
 
@@ -60,15 +50,8 @@ async fn google_wants_no_client_authentication() {
     assert_eq!(seen.body, "token=canary-refresh&token_type_hint=refresh_token");
     assert_eq!(seen.header("authorization"), None);
 
-    fixture.reply(
-        400,
-        "application/json",
-        r#"{"error":"invalid_token","error_description":"canary"}"#,
-    );
-    assert_eq!(
-        fixture.revoke().await.expect("dead already"),
-        RevokeOutcome::Revoked
-    );
+    fixture.reply(400, "application/json", r#"{"error":"invalid_token","error_description":"canary"}"#);
+    assert_eq!(fixture.revoke().await.expect("dead already"), RevokeOutcome::Revoked);
 }
 
 #[tokio::test]
@@ -82,11 +65,7 @@ async fn v01_failures_leave_the_revocation_owed() {
             assert_eq!(failure.error.retry_after(), Some(Duration::from_secs(9)));
         }
     }
-    let failure = Fixture::new("")
-        .impatient()
-        .revoke()
-        .await
-        .expect_err("timed out");
+    let failure = Fixture::new("").impatient().revoke().await.expect_err("timed out");
     assert_eq!(failure.error.to_string(), "revocation request timed out");
     let fixture = Fixture::new("");
     fixture.fail(HttpError::not_sent(HttpErrorKind::Connect, "as.test"));
@@ -98,16 +77,10 @@ async fn v01_failures_leave_the_revocation_owed() {
 async fn v02_unknown_tokens_are_revoked() {
     for error in ["invalid_token", "invalid_grant", "token_revoked"] {
         let fixture = Fixture::replying("", 400, &format!(r#"{{"error":"{error}"}}"#));
-        assert_eq!(
-            fixture.revoke().await.expect("dead already"),
-            RevokeOutcome::Revoked
-        );
+        assert_eq!(fixture.revoke().await.expect("dead already"), RevokeOutcome::Revoked);
     }
     let fixture = Fixture::replying("[revoke]\nsuccess = [404]", 404, "<html>");
-    assert_eq!(
-        fixture.revoke().await.expect("dead already"),
-        RevokeOutcome::Revoked
-    );
+    assert_eq!(fixture.revoke().await.expect("dead already"), RevokeOutcome::Revoked);
 }
 
 #[tokio::test]
@@ -151,15 +124,8 @@ async fn slack_revokes_with_the_token_itself() {
     assert!(seen.headers["authorization"].is_sensitive());
 
     for error in ["token_revoked", "invalid_auth", "account_inactive"] {
-        fixture.reply(
-            200,
-            "application/json",
-            format!(r#"{{"ok":false,"error":"{error}"}}"#),
-        );
-        assert_eq!(
-            fixture.revoke().await.expect("dead already"),
-            RevokeOutcome::Revoked
-        );
+        fixture.reply(200, "application/json", format!(r#"{{"ok":false,"error":"{error}"}}"#));
+        assert_eq!(fixture.revoke().await.expect("dead already"), RevokeOutcome::Revoked);
     }
     fixture.reply(200, "application/json", r#"{"ok":false,"error":"ratelimited"}"#);
     let failure = fixture.revoke().await.expect_err("throttled");
@@ -172,10 +138,7 @@ async fn slack_revokes_with_the_token_itself() {
 async fn bearer_shapes_take_401_for_dead() {
     for name in ["post_bearer", "delete_bearer"] {
         let fixture = Fixture::replying(&shape(name), 401, "");
-        assert_eq!(
-            fixture.revoke().await.expect("dead already"),
-            RevokeOutcome::Revoked
-        );
+        assert_eq!(fixture.revoke().await.expect("dead already"), RevokeOutcome::Revoked);
     }
     let fixture = Fixture::replying(&shape("delete_bearer"), 204, "");
     fixture.revoke().await.expect("revoked");
@@ -185,11 +148,8 @@ async fn bearer_shapes_take_401_for_dead() {
 #[tokio::test]
 async fn a_living_grant_is_not_called_revoked_for_want_of_an_access_token() {
     let fixture = Fixture::new(&shape("post_bearer"));
-    let tokens = RevokeTokens {
-        access: None,
-        refresh: Some(&SecretString::new("canary-refresh")),
-    };
-    let outcome = fixture.client(&[]).revoke(tokens).await.expect("nothing sent");
+    let tokens = RevokeTokens { access: None, refresh: Some(&SecretString::new("canary-refresh")) };
+    let outcome = fixture.client().revoke(tokens).await.expect("nothing sent");
     assert_eq!(outcome, RevokeOutcome::Unsupported);
 }
 

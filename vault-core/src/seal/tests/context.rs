@@ -51,32 +51,20 @@ pub(super) fn contexts(id: &'static str) -> impl Strategy<Value = Owned> {
         Just(Purpose::Flow),
         Just(Purpose::Revocation),
     ];
-    (
-        purpose,
-        text(),
-        owner,
-        maybe(),
-        maybe(),
-        maybe(),
-        small(),
-        small(),
+    (purpose, text(), owner, maybe(), maybe(), maybe(), small(), small()).prop_map(
+        |(purpose, tenant, owner, connector, slot, subject, incarnation, generation)| Owned {
+            purpose,
+            tenant: TenantId::new(tenant).expect("matches the pattern"),
+            owner: owner.map(|user| {
+                user.map_or(Owner::Shared, |id| Owner::User(UserId::new(id).expect("matches the pattern")))
+            }),
+            connector: connector.map(|id| ConnectorId::new(id).expect("matches the pattern")),
+            slot: slot.map(|id| Slot::new(id).expect("matches the pattern")),
+            incarnation: incarnation.map(|byte| Incarnation::from_bytes([byte; 16])),
+            generation: generation.map(u64::from),
+            subject: subject.map(String::into_bytes),
+        },
     )
-        .prop_map(
-            |(purpose, tenant, owner, connector, slot, subject, incarnation, generation)| Owned {
-                purpose,
-                tenant: TenantId::new(tenant).expect("matches the pattern"),
-                owner: owner.map(|user| {
-                    user.map_or(Owner::Shared, |id| {
-                        Owner::User(UserId::new(id).expect("matches the pattern"))
-                    })
-                }),
-                connector: connector.map(|id| ConnectorId::new(id).expect("matches the pattern")),
-                slot: slot.map(|id| Slot::new(id).expect("matches the pattern")),
-                incarnation: incarnation.map(|byte| Incarnation::from_bytes([byte; 16])),
-                generation: generation.map(u64::from),
-                subject: subject.map(String::into_bytes),
-            },
-        )
 }
 
 proptest! {
@@ -123,10 +111,7 @@ fn the_longest_context_fits() {
     };
     assert_eq!(context.fields().len(), 8 * 5 + 1 + 255 + 256 + 3 * 255 + 16 + 8);
 
-    let too_long = Owned {
-        subject: Some(vec![0; 256]),
-        ..context
-    };
+    let too_long = Owned { subject: Some(vec![0; 256]), ..context };
     super::refused(
         AssociatedData::of_context(&too_long.borrow()),
         ErrorKind::InvalidInput,

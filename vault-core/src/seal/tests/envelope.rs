@@ -42,10 +42,7 @@ fn format_v1_is_what_its_documentation_says() {
     let dek: Vec<u8> = (0..32).collect();
     let id = std::array::from_fn(|at| 0xA0 + u8::try_from(at).expect("at most 15"));
     let key = connection("acme", "alice");
-    let context = Context {
-        subject: Some(b"subject"),
-        ..credential(&key)
-    };
+    let context = Context { subject: Some(b"subject"), ..credential(&key) };
     let sealed = seal(
         &Key::from_slice(&dek).expect("32 bytes"),
         DataKeyId::from_bytes(id),
@@ -93,10 +90,7 @@ fn e01_arbitrary_headers_are_refused_by_name() {
     assert_eq!(edited(5, 0), Some(OpenError::Tampered));
     assert_eq!(edited(21, sealed[21] ^ 1), Some(OpenError::WrongKey));
     assert_eq!(edited(53, sealed[53] ^ 1), Some(OpenError::WrongKey));
-    assert_eq!(
-        edited(HEADER_BYTES, sealed[HEADER_BYTES] ^ 1),
-        Some(OpenError::Tampered)
-    );
+    assert_eq!(edited(HEADER_BYTES, sealed[HEADER_BYTES] ^ 1), Some(OpenError::Tampered));
     assert_eq!(OpenError::Version(7).to_string(), "unsupported format 7");
 }
 
@@ -142,15 +136,12 @@ fn e10_a_million_seals_repeat_no_salt_and_no_ciphertext() {
     let key = key(1);
     let random = || {
         let mut random = [0; 32];
-        SystemEntropy
-            .fill(&mut random)
-            .expect("the system has random bytes");
+        SystemEntropy.fill(&mut random).expect("the system has random bytes");
         random
     };
     let mut data = associated(&context);
-    let mut salts: Vec<_> = (0..1_000_000)
-        .map(|_| hedged_salt(&key, &random(), data.fields(), b"the same token"))
-        .collect();
+    let mut salts: Vec<_> =
+        (0..1_000_000).map(|_| hedged_salt(&key, &random(), data.fields(), b"the same token")).collect();
     salts.sort_unstable();
     salts.dedup();
     assert_eq!(salts.len(), 1_000_000);
@@ -159,10 +150,7 @@ fn e10_a_million_seals_repeat_no_salt_and_no_ciphertext() {
     for _ in 0..10_000 {
         let sealed = seal(&key, ID, &mut data, &random(), b"the same token").expect("short");
         for part in [&sealed[21..53], &sealed[53..85], &sealed[85..117]] {
-            assert!(
-                seen.insert(part.to_vec()),
-                "a salt, a commitment or a ciphertext came twice"
-            );
+            assert!(seen.insert(part.to_vec()), "a salt, a commitment or a ciphertext came twice");
         }
     }
 }

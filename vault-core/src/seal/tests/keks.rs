@@ -29,10 +29,7 @@ async fn opens_only_for_its_context(kek: &dyn Kek) {
     let opened = kek.unwrap(&wrapped, &context("acme")).await.expect("unwraps");
     assert_eq!(opened.expose_secret(), data_key().expose_secret());
 
-    let other_id = wrap_context(
-        &KeyScope::Tenant(super::tenant("acme")),
-        DataKeyId::from_bytes([5; 16]),
-    );
+    let other_id = wrap_context(&KeyScope::Tenant(super::tenant("acme")), DataKeyId::from_bytes([5; 16]));
     for moved in [context("evil"), wrap_context(&KeyScope::Vault, ID), other_id] {
         let error = kek.unwrap(&wrapped, &moved).await.expect_err("moved");
         assert_eq!(error.kind(), KekErrorKind::Corrupt);
@@ -55,38 +52,23 @@ async fn e03_a_wrapped_key_opens_only_for_its_scope_and_id() {
 
 #[tokio::test]
 async fn e05_another_key_of_the_same_id_is_told_apart_from_tampering() {
-    let wrapped = raw_kek("k1", 1)
-        .wrap(&data_key(), &context("acme"))
-        .await
-        .expect("wraps");
-    let error = raw_kek("k1", 2)
-        .unwrap(&wrapped, &context("acme"))
-        .await
-        .expect_err("wrong");
+    let wrapped = raw_kek("k1", 1).wrap(&data_key(), &context("acme")).await.expect("wraps");
+    let error = raw_kek("k1", 2).unwrap(&wrapped, &context("acme")).await.expect_err("wrong");
     assert_eq!(error.kind(), KekErrorKind::WrongKey);
 
-    let wrapped = passphrase("correct horse battery")
-        .wrap(&data_key(), &context("acme"))
-        .await
-        .expect("wraps");
-    let error = passphrase("incorrect horse battery")
-        .unwrap(&wrapped, &context("acme"))
-        .await
-        .expect_err("wrong");
+    let wrapped =
+        passphrase("correct horse battery").wrap(&data_key(), &context("acme")).await.expect("wraps");
+    let error =
+        passphrase("incorrect horse battery").unwrap(&wrapped, &context("acme")).await.expect_err("wrong");
     assert_eq!(error.kind(), KekErrorKind::WrongKey);
 }
 
 #[tokio::test]
 async fn e09_a_wrap_without_randomness_fails() {
-    let raw = RawKek::new("k1", data_key())
-        .expect("a good key")
-        .with_entropy(std::sync::Arc::new(NoEntropy));
+    let raw = RawKek::new("k1", data_key()).expect("a good key").with_entropy(std::sync::Arc::new(NoEntropy));
     let derived = passphrase("correct horse battery").with_entropy(std::sync::Arc::new(NoEntropy));
     for kek in [&raw as &dyn Kek, &derived] {
-        let error = kek
-            .wrap(&data_key(), &context("acme"))
-            .await
-            .expect_err("no random bytes");
+        let error = kek.wrap(&data_key(), &context("acme")).await.expect_err("no random bytes");
         assert_eq!(error.kind(), KekErrorKind::RandomUnavailable);
     }
 }
@@ -136,10 +118,7 @@ async fn a_passphrase_key_goes_on_with_the_salt_that_it_found() {
     let third = passphrase("correct horse battery");
     let mut edited = wrapped.clone();
     edited[FRONT - 1] ^= 1;
-    let error = third
-        .unwrap(&edited, &context("acme"))
-        .await
-        .expect_err("another salt");
+    let error = third.unwrap(&edited, &context("acme")).await.expect_err("another salt");
     assert_eq!(error.kind(), KekErrorKind::WrongKey);
     let fresh = third.wrap(&data_key(), &context("acme")).await.expect("wraps");
     assert_ne!(fresh[..FRONT], edited[..FRONT]);
@@ -150,9 +129,7 @@ async fn a_passphrase_key_goes_on_with_the_salt_that_it_found() {
 async fn a_passphrase_key_of_another_cost_still_opens_what_it_wrapped() {
     let cheap = passphrase("correct horse battery");
     let wrapped = cheap.wrap(&data_key(), &context("acme")).await.expect("wraps");
-    let dearer = passphrase("correct horse battery")
-        .with_cost(16, 2, 2)
-        .expect("in bounds");
+    let dearer = passphrase("correct horse battery").with_cost(16, 2, 2).expect("in bounds");
     dearer.unwrap(&wrapped, &context("acme")).await.expect("unwraps");
     let again = dearer.wrap(&data_key(), &context("acme")).await.expect("wraps");
     assert_eq!(again[1..13], [0, 0, 0, 16, 0, 0, 0, 2, 0, 0, 0, 2]);

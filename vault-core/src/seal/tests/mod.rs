@@ -31,17 +31,11 @@ struct MemoryKeys {
 
 impl MemoryKeys {
     fn records(&self) -> BTreeMap<KeyScope, KeyRecord> {
-        self.records
-            .lock()
-            .expect("no test panics while it holds this")
-            .clone()
+        self.records.lock().expect("no test panics while it holds this").clone()
     }
 
     fn set(&self, record: KeyRecord) {
-        self.records
-            .lock()
-            .expect("no test panics while it holds this")
-            .insert(record.scope.clone(), record);
+        self.records.lock().expect("no test panics while it holds this").insert(record.scope.clone(), record);
     }
 
     fn reads(&self) -> usize {
@@ -81,10 +75,7 @@ impl KeyStore for MemoryKeys {
     }
 
     async fn list(&self, _: &Page) -> Result<Paged<KeyRecord>, StoreError> {
-        Err(StoreError::new(
-            StoreErrorKind::Misconfigured,
-            "sealing lists no keys",
-        ))
+        Err(StoreError::new(StoreErrorKind::Misconfigured, "sealing lists no keys"))
     }
 }
 
@@ -145,9 +136,7 @@ fn credential(key: &ConnectionKey) -> Context<'_> {
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "reads better where it is called")]
 fn refused<T>(result: Result<T, Error>, kind: ErrorKind, message: &str) {
-    let Err(error) = result else {
-        panic!("it was not refused")
-    };
+    let Err(error) = result else { panic!("it was not refused") };
     assert_eq!(*error.kind(), kind, "{error}");
     assert!(error.to_string().contains(message), "{error}");
 }

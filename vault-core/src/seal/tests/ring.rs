@@ -27,18 +27,9 @@ fn the_text_form_is_read_with_commas_newlines_and_without_padding() {
 #[test]
 fn e07_two_keys_of_one_id_no_primary_and_two_primaries_are_refused_by_name() {
     let refuse = |text: &str, message| refused(KeyRing::from_text(text), InvalidConfig, message);
-    refuse(
-        &format!("*k1:{ONE},k1:{TWO}"),
-        "two keys of the key ring have the id \"k1\"",
-    );
-    refuse(
-        &format!("k1:{ONE},k2:{TWO}"),
-        "key text marks no primary key with '*': k1, k2",
-    );
-    refuse(
-        &format!("*k1:{ONE},*k2:{TWO}"),
-        "key text marks two primary keys, \"k1\" and \"k2\"",
-    );
+    refuse(&format!("*k1:{ONE},k1:{TWO}"), "two keys of the key ring have the id \"k1\"");
+    refuse(&format!("k1:{ONE},k2:{TWO}"), "key text marks no primary key with '*': k1, k2");
+    refuse(&format!("*k1:{ONE},*k2:{TWO}"), "key text marks two primary keys, \"k1\" and \"k2\"");
 }
 
 #[test]
@@ -48,24 +39,14 @@ fn e08_a_bad_key_is_refused_by_name_and_never_shown() {
         ("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g", "33 bytes"),
         ("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8!", "not base64"),
         ("", "0 bytes"),
-        (
-            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-            "one byte repeated",
-        ),
-        (
-            "qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo=",
-            "one byte repeated",
-        ),
+        ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "one byte repeated"),
+        ("qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqo=", "one byte repeated"),
     ] {
         let var = KeyRing::from_var("VAULT_KEYS", Some(OsString::from(format!("*k1:{value}"))));
         let error = var.expect_err("a bad key");
         let shown = format!("{error} {error:?}");
         assert!(shown.contains(message), "{shown}");
-        assert!(
-            error
-                .to_string()
-                .starts_with("key \"k1\" in environment variable VAULT_KEYS")
-        );
+        assert!(error.to_string().starts_with("key \"k1\" in environment variable VAULT_KEYS"));
         assert!(value.is_empty() || !shown.contains(value), "{shown}");
     }
 }
@@ -73,12 +54,7 @@ fn e08_a_bad_key_is_refused_by_name_and_never_shown() {
 #[test]
 fn e08_a_key_in_the_place_of_its_id_is_not_shown_either() {
     let swapped = ONE.trim_end_matches('=');
-    for text in [
-        format!("{swapped}:k1"),
-        format!("{swapped}:"),
-        ONE.to_owned(),
-        format!("{TWO}:k1"),
-    ] {
+    for text in [format!("{swapped}:k1"), format!("{swapped}:"), ONE.to_owned(), format!("{TWO}:k1")] {
         let error = KeyRing::from_text(&text).expect_err("not an entry");
         assert!(error.to_string().starts_with("entry 1 of key text"), "{error}");
         let shown = format!("{error:?}");
@@ -117,10 +93,7 @@ fn l04_a_key_file_open_to_others_is_refused() {
         set(mode);
         let error = KeyRing::from_file(file.path()).expect_err("open to others");
         assert_eq!(*error.kind(), InvalidConfig);
-        assert!(
-            error.to_string().contains(&file.path().display().to_string()),
-            "{error}"
-        );
+        assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
         assert!(error.to_string().contains(&format!("mode {mode:04o}")), "{error}");
     }
     set(0o600);
@@ -135,10 +108,7 @@ fn e15_a_weak_passphrase_is_refused() {
     for weak in ["", "elevenchars", "            ", "äääääääääääääääää"] {
         let error = KeyRing::from_passphrase("k1", SecretString::new(weak)).expect_err("weak");
         assert_eq!(*error.kind(), InvalidConfig);
-        assert!(
-            error.to_string().contains("passphrase of key \"k1\" is weak"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("passphrase of key \"k1\" is weak"), "{error}");
     }
     KeyRing::from_passphrase("k1", SecretString::new("twelve chars")).expect("long enough");
 }
@@ -150,16 +120,8 @@ fn e09_a_generated_key_is_usable_and_needs_randomness() {
     assert_eq!(ring.primary().id(), "2026-08");
     let again = KeyRing::generate_key("2026-08", &SystemEntropy).expect("random bytes");
     assert_ne!(entry.expose_secret(), again.expose_secret());
-    refused(
-        KeyRing::generate_key("k", &super::NoEntropy),
-        RandomUnavailable,
-        "random",
-    );
-    refused(
-        KeyRing::generate_key("a b", &SystemEntropy),
-        InvalidConfig,
-        "key id",
-    );
+    refused(KeyRing::generate_key("k", &super::NoEntropy), RandomUnavailable, "random");
+    refused(KeyRing::generate_key("a b", &SystemEntropy), InvalidConfig, "key id");
 }
 
 #[test]

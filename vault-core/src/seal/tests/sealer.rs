@@ -17,22 +17,14 @@ async fn e01_any_flipped_bit_and_any_cut_is_an_error() {
     for bit in 0..sealed.len() * 8 {
         let mut edited = sealed.clone();
         edited[bit / 8] ^= 1 << (bit % 8);
-        refused(
-            sealer.open(&credential(&key), &edited).await,
-            ErrorKind::CorruptRecord,
-            "",
-        );
+        refused(sealer.open(&credential(&key), &edited).await, ErrorKind::CorruptRecord, "");
     }
     for len in 0..sealed.len() {
         let cut = sealer.open(&credential(&key), &sealed[..len]).await;
         refused(cut, ErrorKind::CorruptRecord, "credential of user alice");
     }
     let longer = [&sealed[..], &[0]].concat();
-    refused(
-        sealer.open(&credential(&key), &longer).await,
-        ErrorKind::CorruptRecord,
-        "",
-    );
+    refused(sealer.open(&credential(&key), &longer).await, ErrorKind::CorruptRecord, "");
     let opened = sealer.open(&credential(&key), &sealed).await.expect("opens");
     assert_eq!(opened.expose_secret(), b"token");
 }
@@ -40,11 +32,8 @@ async fn e01_any_flipped_bit_and_any_cut_is_an_error() {
 #[tokio::test]
 async fn e02_a_value_opens_for_no_other_record() {
     let (sealer, _) = started(ring("k1", 1)).await;
-    let (alice, bob, evil) = (
-        connection("acme", "alice"),
-        connection("acme", "bob"),
-        connection("evil", "alice"),
-    );
+    let (alice, bob, evil) =
+        (connection("acme", "alice"), connection("acme", "bob"), connection("evil", "alice"));
     for key in [&alice, &bob, &evil] {
         sealer.seal(&credential(key), b"own").await.expect("seals");
     }
@@ -54,41 +43,18 @@ async fn e02_a_value_opens_for_no_other_record() {
     let moved = [
         credential(&bob),
         credential(&evil),
-        Context {
-            connector: Some(&connector),
-            ..here
-        },
+        Context { connector: Some(&connector), ..here },
         Context { slot: None, ..here },
-        Context {
-            owner: Some(&Owner::Shared),
-            ..here
-        },
-        Context {
-            incarnation: Some(Incarnation::from_bytes([8; 16])),
-            ..here
-        },
-        Context {
-            subject: Some(b""),
-            ..here
-        },
+        Context { owner: Some(&Owner::Shared), ..here },
+        Context { incarnation: Some(Incarnation::from_bytes([8; 16])), ..here },
+        Context { subject: Some(b""), ..here },
     ];
     for context in moved {
-        refused(
-            sealer.open(&context, &sealed).await,
-            ErrorKind::CorruptRecord,
-            "tampered or moved",
-        );
+        refused(sealer.open(&context, &sealed).await, ErrorKind::CorruptRecord, "tampered or moved");
     }
-    let summary = Context {
-        purpose: Purpose::Summary,
-        ..here
-    };
+    let summary = Context { purpose: Purpose::Summary, ..here };
     let message = "moved from another purpose";
-    refused(
-        sealer.open(&summary, &sealed).await,
-        ErrorKind::CorruptRecord,
-        message,
-    );
+    refused(sealer.open(&summary, &sealed).await, ErrorKind::CorruptRecord, message);
 }
 
 #[tokio::test]
@@ -99,15 +65,8 @@ async fn e02_a_value_of_another_tenant_opens_for_no_process_that_never_met_it() 
     sealer.seal(&credential(&evil), b"own").await.expect("seals");
     let fresh = start(ring("k1", 1), &store).await.expect("the same key");
     let message = "tenant evil has no data key";
-    refused(
-        fresh.open(&credential(&evil), &sealed).await,
-        ErrorKind::CorruptRecord,
-        message,
-    );
-    fresh
-        .open(&credential(&acme), &sealed)
-        .await
-        .expect("opens where it belongs");
+    refused(fresh.open(&credential(&evil), &sealed).await, ErrorKind::CorruptRecord, message);
+    fresh.open(&credential(&acme), &sealed).await.expect("opens where it belongs");
 }
 
 #[tokio::test]
@@ -115,15 +74,8 @@ async fn e04_an_older_generation_does_not_open_as_the_current_one() {
     let (sealer, _) = started(ring("k1", 1)).await;
     let key = connection("acme", "alice");
     let sealed = sealer.seal(&credential(&key), b"token").await.expect("seals");
-    let next = Context {
-        generation: Some(43),
-        ..credential(&key)
-    };
-    refused(
-        sealer.open(&next, &sealed).await,
-        ErrorKind::CorruptRecord,
-        "tampered or moved",
-    );
+    let next = Context { generation: Some(43), ..credential(&key) };
+    refused(sealer.open(&next, &sealed).await, ErrorKind::CorruptRecord, "tampered or moved");
 }
 
 /// Polled once, with a store that would be asked if the key were not in memory.
@@ -171,13 +123,8 @@ async fn a_key_service_is_asked_once_per_data_key() {
     let sealed = sealer.seal(&credential(&key), b"token").await.expect("seals");
 
     let unwraps = Arc::new(AtomicUsize::new(0));
-    let slow = SlowKek {
-        inner: raw_kek("k1", 1),
-        unwraps: Arc::clone(&unwraps),
-    };
-    let fresh = start(KeyRing::new(Arc::new(slow)), &store)
-        .await
-        .expect("the same key");
+    let slow = SlowKek { inner: raw_kek("k1", 1), unwraps: Arc::clone(&unwraps) };
+    let fresh = start(KeyRing::new(Arc::new(slow)), &store).await.expect("the same key");
     let after_start = unwraps.load(Ordering::Relaxed);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..50 {
@@ -231,9 +178,7 @@ async fn e09_without_randomness_nothing_is_stored() {
 
     start(ring("k1", 1), &store).await.expect("an empty store");
     let keys: Arc<dyn KeyStore> = Arc::<MemoryKeys>::clone(&store);
-    let sealer = Sealer::start(ring("k1", 1), keys, Arc::new(NoEntropy))
-        .await
-        .expect("opens only");
+    let sealer = Sealer::start(ring("k1", 1), keys, Arc::new(NoEntropy)).await.expect("opens only");
     let key = connection("acme", "alice");
     let failed = sealer.seal(&credential(&key), b"token").await;
     refused(failed, ErrorKind::RandomUnavailable, "random source failed");
@@ -254,21 +199,15 @@ async fn each_user_has_a_key_where_asked_for_and_what_is_shared_is_the_tenants()
     let (sealer, store) = started(ring("k1", 1)).await;
     let sealer = sealer.with_data_key_scope(DataKeyScope::User);
     let alice = connection("acme", "alice");
-    let shared = ConnectionKey {
-        owner: Owner::Shared,
-        ..alice.clone()
-    };
+    let shared = ConnectionKey { owner: Owner::Shared, ..alice.clone() };
     let connector = Context::new(Purpose::Connector, &alice.tenant);
     for context in [credential(&alice), credential(&shared), connector] {
         let sealed = sealer.seal(&context, b"token").await.expect("seals");
         sealer.open(&context, &sealed).await.expect("opens");
     }
     let scopes: Vec<_> = store.records().into_keys().collect();
-    let expected = [
-        KeyScope::Tenant(tenant("acme")),
-        KeyScope::User(tenant("acme"), user("alice")),
-        KeyScope::Vault,
-    ];
+    let expected =
+        [KeyScope::Tenant(tenant("acme")), KeyScope::User(tenant("acme"), user("alice")), KeyScope::Vault];
     assert_eq!(scopes, expected);
 }
 
@@ -281,10 +220,7 @@ async fn a_change_of_the_key_scope_loses_nothing() {
     let by_user = per_user.seal(&credential(&key), b"user").await.expect("seals");
 
     for scope in [DataKeyScope::Tenant, DataKeyScope::User] {
-        let fresh = start(ring("k1", 1), &store)
-            .await
-            .expect("the same key")
-            .with_data_key_scope(scope);
+        let fresh = start(ring("k1", 1), &store).await.expect("the same key").with_data_key_scope(scope);
         for (sealed, plaintext) in [(&by_tenant, "tenant"), (&by_user, "user")] {
             let opened = fresh.open(&credential(&key), sealed).await.expect("opens");
             assert_eq!(opened.expose_secret(), plaintext.as_bytes());

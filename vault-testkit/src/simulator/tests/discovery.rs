@@ -6,11 +6,7 @@ use super::*;
 use crate::simulator::{IdTokenFlaw, JwksFlaw, Revocation};
 
 async fn fetch(sim: &Simulator, path: &str) -> Value {
-    json(
-        &raw::request("GET", &sim.url(path), &[], "")
-            .await
-            .expect("a reply"),
-    )
+    json(&raw::request("GET", &sim.url(path), &[], "").await.expect("a reply"))
 }
 
 /// The claims, if the token is in order.
@@ -36,10 +32,7 @@ async fn the_metadata_points_at_the_endpoints() {
     let document = fetch(&sim, "/.well-known/openid-configuration").await;
     assert_eq!(document["issuer"], sim.issuer());
     assert_eq!(document["token_endpoint"], sim.url("/token").as_str());
-    assert_eq!(
-        document,
-        fetch(&sim, "/.well-known/oauth-authorization-server").await
-    );
+    assert_eq!(document, fetch(&sim, "/.well-known/oauth-authorization-server").await);
 
     sim.switch(|switches| {
         switches.revocation = Revocation::Absent;
@@ -48,9 +41,7 @@ async fn the_metadata_points_at_the_endpoints() {
             ("code_challenge_methods_supported", Value::Null),
             ("extra", value!([1])),
         ];
-        switches
-            .discovery
-            .extend(merged.map(|(name, value)| (name.to_owned(), value)));
+        switches.discovery.extend(merged.map(|(name, value)| (name.to_owned(), value)));
     });
     let document = fetch(&sim, "/.well-known/openid-configuration").await;
     assert_eq!(document["issuer"], "https://evil.example");
@@ -63,10 +54,7 @@ async fn the_metadata_points_at_the_endpoints() {
 async fn id_tokens_stand_up_to_validation() {
     let sim = Simulator::start().await;
     let claims = check(&sim, &id_token(&sim).await).await.expect("valid");
-    assert_eq!(
-        (&claims["sub"], &claims["email"]),
-        (&value!("grace"), &value!("grace@example.com"))
-    );
+    assert_eq!((&claims["sub"], &claims["email"]), (&value!("grace"), &value!("grace@example.com")));
     let no_openid = sim.connect("grace", "email").await;
     assert_eq!(json(&no_openid).get("id_token"), None);
 }
@@ -99,17 +87,11 @@ async fn d13_key_sets_come_large_empty_and_symmetric() {
     let sim = Simulator::start().await;
     let keys = async |flaw| {
         sim.switch(|switches| switches.jwks_flaw = Some(flaw));
-        fetch(&sim, "/jwks").await["keys"]
-            .as_array()
-            .expect("keys")
-            .clone()
+        fetch(&sim, "/jwks").await["keys"].as_array().expect("keys").clone()
     };
     let many = keys(JwksFlaw::ManyKeys(10_000)).await;
     assert_eq!((many.len(), &many[10_000]["kid"]), (10_001, &value!("sim-1")));
     assert_eq!(keys(JwksFlaw::Empty).await.len(), 0);
     let symmetric = keys(JwksFlaw::SymmetricKey).await;
-    assert_eq!(
-        (&symmetric[0]["kty"], &symmetric[0]["kid"]),
-        (&value!("oct"), &value!("sim-1"))
-    );
+    assert_eq!((&symmetric[0]["kty"], &symmetric[0]["kid"]), (&value!("oct"), &value!("sim-1")));
 }

@@ -25,10 +25,7 @@ async fn fields_of_the_genuine_reply_change_once_and_for_the_grant_named() {
     sim.inject(Endpoint::Token, fault);
     sim.connect("grace", "calendar.read").await;
     let odd = json(&sim.refresh(&token).await);
-    assert_eq!(
-        (&odd["expires_in"], &odd["scope"]),
-        (&value!("3600"), &value!([]))
-    );
+    assert_eq!((&odd["expires_in"], &odd["scope"]), (&value!("3600"), &value!([])));
     assert_eq!(odd.get("refresh_token"), None);
     let fresh = sim.refresh_token().await;
     assert_eq!(json(&sim.refresh(&fresh).await)["expires_in"], 3600);
@@ -53,27 +50,15 @@ async fn a_fault_lasts_as_long_as_it_was_told_to() {
 async fn errors_come_under_any_status() {
     let (sim, token) = ready().await;
     sim.inject(Endpoint::Token, Fault::error(200, "bad_refresh_token"));
-    assert_eq!(
-        error(&sim.refresh(&token).await),
-        (200, "bad_refresh_token".into())
-    );
+    assert_eq!(error(&sim.refresh(&token).await), (200, "bad_refresh_token".into()));
     sim.inject(Endpoint::Token, Fault::not_ok("ratelimited"));
-    assert_eq!(
-        json(&sim.refresh(&token).await),
-        value!({ "ok": false, "error": "ratelimited" })
-    );
+    assert_eq!(json(&sim.refresh(&token).await), value!({ "ok": false, "error": "ratelimited" }));
     sim.inject(Endpoint::Token, Fault::throttled("120"));
     let throttled = sim.refresh(&token).await;
-    assert_eq!(
-        (throttled.status, throttled.header("retry-after")),
-        (429, Some("120"))
-    );
+    assert_eq!((throttled.status, throttled.header("retry-after")), (429, Some("120")));
     sim.inject(Endpoint::Revoke, Fault::unavailable("7"));
     let unavailable = sim.post("/revoke", &[("token", &token)]).await.expect("a reply");
-    assert_eq!(
-        (unavailable.status, unavailable.header("retry-after")),
-        (503, Some("7"))
-    );
+    assert_eq!((unavailable.status, unavailable.header("retry-after")), (503, Some("7")));
     assert!(sim.is_live(&token));
 }
 
@@ -84,15 +69,10 @@ async fn redirects_point_where_they_are_told() {
         let trap = sim.url("/trap");
         sim.inject(Endpoint::Token, Fault::redirect(status, trap.as_str()));
         let reply = sim.refresh(&token).await;
-        assert_eq!(
-            (reply.status, reply.header("location")),
-            (status, Some(trap.as_str()))
-        );
+        assert_eq!((reply.status, reply.header("location")), (status, Some(trap.as_str())));
     }
     assert_eq!(sim.count(Endpoint::Elsewhere), 0);
-    raw::request("GET", &sim.url("/trap"), &[], "")
-        .await
-        .expect("a reply");
+    raw::request("GET", &sim.url("/trap"), &[], "").await.expect("a reply");
     assert_eq!(sim.count(Endpoint::Elsewhere), 1);
 }
 
@@ -107,11 +87,7 @@ async fn a_dropped_connection_carries_nothing_whether_or_not_the_server_acted() 
     sim.inject(Endpoint::Token, Fault::dropped().after_acting());
     sim.try_refresh(&token).await.expect_err("no reply");
     assert_eq!(state(&sim, &token), TokenState::Spent);
-    let acted: Vec<_> = sim
-        .refreshes()
-        .iter()
-        .map(|call| (call.acted, call.status))
-        .collect();
+    let acted: Vec<_> = sim.refreshes().iter().map(|call| (call.acted, call.status)).collect();
     assert_eq!(acted, [(false, None), (true, None)]);
 }
 
@@ -124,12 +100,7 @@ async fn received(sim: &Simulator, token: &str) -> (String, io::Result<usize>) {
         ("client_id", sim.client_id()),
         ("client_secret", sim.client_secret()),
     ]);
-    let message = raw::message(
-        "POST",
-        &url,
-        &[("content-type", "application/x-www-form-urlencoded")],
-        &body,
-    );
+    let message = raw::message("POST", &url, &[("content-type", "application/x-www-form-urlencoded")], &body);
     let mut stream = raw::connect(&url).await.expect("a connection");
     stream.write_all(message.as_bytes()).await.expect("sent");
     let mut bytes = Vec::new();
@@ -143,10 +114,7 @@ async fn a_torn_reply_breaks_off_in_its_body_with_a_reset() {
     sim.inject(Endpoint::Token, Fault::genuine().torn_at(10));
     let (text, end) = received(&sim, &token).await;
     let (head, body) = text.split_once("\r\n\r\n").expect("a whole head");
-    assert!(
-        head.starts_with("HTTP/1.1 200 OK") && head.contains("content-length"),
-        "{head}"
-    );
+    assert!(head.starts_with("HTTP/1.1 200 OK") && head.contains("content-length"), "{head}");
     assert_eq!(body.len(), 10);
     assert_eq!(end.expect_err("a reset").kind(), io::ErrorKind::ConnectionReset);
     assert_eq!(state(&sim, &token), TokenState::Spent);
@@ -170,23 +138,14 @@ async fn slow_replies_arrive_whole_if_one_waits() {
 #[tokio::test]
 async fn what_was_done_can_be_reported_as_a_failure() {
     let (sim, token) = ready().await;
-    sim.inject(
-        Endpoint::Token,
-        Fault::error(400, "invalid_grant").status(503).after_acting(),
-    );
+    sim.inject(Endpoint::Token, Fault::error(400, "invalid_grant").status(503).after_acting());
     assert_eq!(error(&sim.refresh(&token).await), (503, "invalid_grant".into()));
     assert_eq!(state(&sim, &token), TokenState::Spent);
-    let cookie = Fault::genuine()
-        .header("set-cookie", "track=1")
-        .when(|call| !call.has_cookie());
+    let cookie = Fault::genuine().header("set-cookie", "track=1").when(|call| !call.has_cookie());
     sim.inject(Endpoint::Jwks, cookie);
-    let reply = raw::request("GET", &sim.url("/jwks"), &[("cookie", "a=b")], "")
-        .await
-        .expect("a reply");
+    let reply = raw::request("GET", &sim.url("/jwks"), &[("cookie", "a=b")], "").await.expect("a reply");
     assert_eq!(reply.header("set-cookie"), None);
-    let reply = raw::request("GET", &sim.url("/jwks"), &[], "")
-        .await
-        .expect("a reply");
+    let reply = raw::request("GET", &sim.url("/jwks"), &[], "").await.expect("a reply");
     assert_eq!(reply.header("set-cookie"), Some("track=1"));
 }
 
@@ -194,16 +153,10 @@ async fn what_was_done_can_be_reported_as_a_failure() {
 async fn read_until(sim: &Simulator, path: &str, enough: impl Fn(&[u8]) -> bool) -> tokio::net::TcpStream {
     let url = sim.url(path);
     let mut stream = raw::connect(&url).await.expect("a connection");
-    stream
-        .write_all(raw::message("GET", &url, &[], "").as_bytes())
-        .await
-        .expect("sent");
+    stream.write_all(raw::message("GET", &url, &[], "").as_bytes()).await.expect("sent");
     let mut bytes = Vec::new();
     while !enough(&bytes) {
-        assert!(
-            stream.read_buf(&mut bytes).await.expect("more bytes") > 0,
-            "the reply ended"
-        );
+        assert!(stream.read_buf(&mut bytes).await.expect("more bytes") > 0, "the reply ended");
     }
     stream
 }
@@ -248,17 +201,13 @@ async fn bodies_take_odd_shapes() {
     let token = sim.refresh_token().await;
     sim.inject(Endpoint::Token, Fault::genuine().form_encoded());
     let reply = sim.refresh(&token).await;
-    assert_eq!(
-        reply.header("content-type"),
-        Some("application/x-www-form-urlencoded")
-    );
+    assert_eq!(reply.header("content-type"), Some("application/x-www-form-urlencoded"));
     let pairs: Vec<(String, String)> = form_urlencoded::parse(&reply.body).into_owned().collect();
     assert!(pairs.contains(&("expires_in".into(), "3600".into())));
 
     sim.inject(Endpoint::Discovery, Fault::genuine().gzipped());
-    let zipped = raw::request("GET", &sim.url("/.well-known/openid-configuration"), &[], "")
-        .await
-        .expect("a reply");
+    let zipped =
+        raw::request("GET", &sim.url("/.well-known/openid-configuration"), &[], "").await.expect("a reply");
     assert_eq!(zipped.header("content-encoding"), Some("gzip"));
     assert_eq!(zipped.body[..2], [0x1f, 0x8b]);
 }
@@ -277,10 +226,5 @@ async fn a_confused_provider_answers_for_somebody_else() {
     let (sim, token) = ready().await;
     sim.inject(Endpoint::Token, Fault::genuine().for_account("mallory"));
     let reply = sim.refresh(&token).await;
-    assert_eq!(
-        sim.describe(&text(&reply, "access_token"))
-            .expect("known")
-            .account,
-        "mallory"
-    );
+    assert_eq!(sim.describe(&text(&reply, "access_token")).expect("known").account, "mallory");
 }

@@ -8,36 +8,18 @@ async fn the_log_tells_what_came_and_keeps_no_secret() {
     let second = sim.refresh(&text(&first, "refresh_token")).await;
     sim.refresh(&text(&second, "refresh_token")).await;
 
-    assert_eq!(
-        (sim.count(Endpoint::Authorize), sim.count(Endpoint::Token)),
-        (1, 3)
-    );
-    let [exchange] = &sim.exchanges()[..] else {
-        panic!("one exchange")
-    };
-    assert_eq!(
-        (exchange.pkce, exchange.auth),
-        (Some(Pkce::Matched), AuthMethod::Post)
-    );
+    assert_eq!((sim.count(Endpoint::Authorize), sim.count(Endpoint::Token)), (1, 3));
+    let [exchange] = &sim.exchanges()[..] else { panic!("one exchange") };
+    assert_eq!((exchange.pkce, exchange.auth), (Some(Pkce::Matched), AuthMethod::Post));
     assert_eq!(exchange.client.as_deref(), Some("sim-client"));
     assert_eq!(exchange.param("redirect_uri"), Some(REDIRECT_URI));
     assert_eq!(
         exchange.param_names(),
-        [
-            "grant_type",
-            "code",
-            "redirect_uri",
-            "code_verifier",
-            "client_id",
-            "client_secret"
-        ]
+        ["grant_type", "code", "redirect_uri", "code_verifier", "client_id", "client_secret"]
     );
     assert!(exchange.query_names().is_empty() && !exchange.has_cookie());
-    let spent: Vec<u32> = sim
-        .refreshes()
-        .iter()
-        .filter_map(|call| Some(call.presented.as_ref()?.generation))
-        .collect();
+    let spent: Vec<u32> =
+        sim.refreshes().iter().filter_map(|call| Some(call.presented.as_ref()?.generation)).collect();
     assert_eq!(spent, [0, 1]);
     assert_eq!(sim.max_in_flight(Endpoint::Token), 1);
 
@@ -57,11 +39,8 @@ async fn equal_secrets_have_equal_digests() {
     sim.refresh(&token).await;
     let reply = sim.refresh(&token).await;
     sim.refresh(&text(&reply, "refresh_token")).await;
-    let digests: Vec<_> = sim
-        .refreshes()
-        .iter()
-        .map(|call| call.param("refresh_token").map(str::to_owned))
-        .collect();
+    let digests: Vec<_> =
+        sim.refreshes().iter().map(|call| call.param("refresh_token").map(str::to_owned)).collect();
     assert_eq!(digests[0], digests[1]);
     assert_ne!(digests[1], digests[2]);
 }
@@ -76,10 +55,7 @@ async fn secrets_given_and_taken_can_be_searched_for() {
     }
     assert!(issued.iter().any(|secret| secret.starts_with("simco_")));
     for secret in ["canary-state", "canary-nonce", VERIFIER] {
-        assert!(
-            sim.received().iter().any(|received| received == secret),
-            "{secret}"
-        );
+        assert!(sim.received().iter().any(|received| received == secret), "{secret}");
     }
 }
 

@@ -66,15 +66,11 @@ fn timed() -> (SimulatorBuilder, Arc<Hands>) {
 }
 
 fn form(pairs: &[(&str, &str)]) -> String {
-    form_urlencoded::Serializer::new(String::new())
-        .extend_pairs(pairs)
-        .finish()
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
 }
 
 fn query(url: &Url, name: &str) -> Option<String> {
-    url.query_pairs()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.into_owned())
+    url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
 }
 
 fn json(reply: &RawReply) -> Value {
@@ -84,10 +80,7 @@ fn json(reply: &RawReply) -> Value {
 /// A field of a reply that is text.
 fn text(reply: &RawReply, field: &str) -> String {
     let body = json(reply);
-    body[field]
-        .as_str()
-        .unwrap_or_else(|| panic!("no {field} in {body}"))
-        .to_owned()
+    body[field].as_str().unwrap_or_else(|| panic!("no {field} in {body}")).to_owned()
 }
 
 fn error(reply: &RawReply) -> (u16, String) {
@@ -118,10 +111,7 @@ impl Simulator {
 
     /// Posts a form with the first client's credentials in it.
     async fn post(&self, path: &str, pairs: &[(&str, &str)]) -> io::Result<RawReply> {
-        let own = [
-            ("client_id", self.client_id()),
-            ("client_secret", self.client_secret()),
-        ];
+        let own = [("client_id", self.client_id()), ("client_secret", self.client_secret())];
         raw::post_form(&self.url(path), &[], &form(&[pairs, &own].concat())).await
     }
 
@@ -148,11 +138,7 @@ impl Simulator {
     }
 
     async fn try_refresh(&self, token: &str) -> io::Result<RawReply> {
-        self.post(
-            "/token",
-            &[("grant_type", "refresh_token"), ("refresh_token", token)],
-        )
-        .await
+        self.post("/token", &[("grant_type", "refresh_token"), ("refresh_token", token)]).await
     }
 
     async fn refresh(&self, token: &str) -> RawReply {
@@ -161,8 +147,6 @@ impl Simulator {
 
     async fn get(&self, path: &str, bearer: &str) -> RawReply {
         let authorization = format!("Bearer {bearer}");
-        raw::request("GET", &self.url(path), &[("authorization", &authorization)], "")
-            .await
-            .expect("a reply")
+        raw::request("GET", &self.url(path), &[("authorization", &authorization)], "").await.expect("a reply")
     }
 }

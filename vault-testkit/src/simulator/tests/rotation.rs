@@ -3,11 +3,7 @@ use crate::simulator::{Rotation, TokenState};
 
 async fn with(rotation: Rotation) -> (Simulator, Arc<Hands>, String) {
     let (builder, hands) = timed();
-    let sim = builder
-        .switch(|switches| switches.rotation = rotation)
-        .start()
-        .await
-        .expect("a port");
+    let sim = builder.switch(|switches| switches.rotation = rotation).start().await.expect("a port");
     let token = sim.refresh_token().await;
     (sim, hands, token)
 }
@@ -123,22 +119,12 @@ async fn a_refresh_ends_old_access_tokens_where_that_is_the_custom() {
 #[tokio::test]
 async fn a_refresh_may_ask_for_less_and_not_for_more() {
     let sim = Simulator::start().await;
-    let token = text(
-        &sim.connect("ada", "calendar.read calendar.write").await,
-        "refresh_token",
-    );
+    let token = text(&sim.connect("ada", "calendar.read calendar.write").await, "refresh_token");
     let ask = async |token: &str, scope: &str| {
-        let pairs = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", token),
-            ("scope", scope),
-        ];
+        let pairs = [("grant_type", "refresh_token"), ("refresh_token", token), ("scope", scope)];
         sim.post("/token", &pairs).await.expect("a reply")
     };
-    assert_eq!(
-        error(&ask(&token, "calendar.read admin").await),
-        (400, "invalid_scope".into())
-    );
+    assert_eq!(error(&ask(&token, "calendar.read admin").await), (400, "invalid_scope".into()));
     let narrow = ask(&token, "calendar.read").await;
     assert_eq!(json(&narrow)["scope"], "calendar.read");
     let whole = sim.refresh(&text(&narrow, "refresh_token")).await;

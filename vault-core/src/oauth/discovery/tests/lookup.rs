@@ -30,25 +30,14 @@ async fn d10_what_is_not_the_json_expected_is_refused() {
         ("application/json", "[".repeat(100_000)),
         ("application/json", doubled),
         ("application/json", with("token_endpoint", 7).to_string()),
-        (
-            "application/json",
-            with("authorization_response_iss_parameter_supported", "yes").to_string(),
-        ),
+        ("application/json", with("authorization_response_iss_parameter_supported", "yes").to_string()),
     ] {
         let bench = Bench::answering(Answer::Reply(200, content_type, body));
         let error = bench.look_up().await.expect_err(content_type);
-        assert_eq!(
-            error.kind(),
-            &ErrorKind::ProviderReplyInvalid,
-            "{content_type}: {error}"
-        );
+        assert_eq!(error.kind(), &ErrorKind::ProviderReplyInvalid, "{content_type}: {error}");
         assert!(!error.to_string().contains("evil"), "{error}");
     }
-    for content_type in [
-        "application/json; charset=utf-8",
-        "Application/JSON",
-        "application/x+json",
-    ] {
+    for content_type in ["application/json; charset=utf-8", "Application/JSON", "application/x+json"] {
         let bench = Bench::answering(Answer::Reply(200, content_type, json.clone()));
         bench.look_up().await.expect(content_type);
     }
@@ -99,10 +88,7 @@ async fn d11_the_last_good_document_serves_while_the_provider_is_down() {
         assert!(Arc::ptr_eq(&first, &later));
         assert!(bench.http.requests().len() > asked);
     }
-    bench.http.answer(
-        PLACE,
-        Answer::json(&with("token_endpoint", "https://id.example/new")),
-    );
+    bench.http.answer(PLACE, Answer::json(&with("token_endpoint", "https://id.example/new")));
     bench.clock.advance(FAILURE);
     assert_ne!(first, bench.look_up().await.expect("a new document"));
 }
@@ -137,10 +123,7 @@ async fn a_document_is_fresh_for_an_hour() {
 
 #[tokio::test]
 async fn a_hundred_lookups_share_one_request_and_its_outcome() {
-    for (answer, good) in [
-        (Answer::json(&document()), true),
-        (Answer::Fail(HttpErrorKind::Connect), false),
-    ] {
+    for (answer, good) in [(Answer::json(&document()), true), (Answer::Fail(HttpErrorKind::Connect), false)] {
         let bench = Bench::answering(answer);
         bench.http.hold(true);
         let lookups: Vec<_> = (0..100)
