@@ -1,1 +1,3 @@
-//! Stub.
+//! Scenarios of the whole vault.
+
+mod life;

@@ -139,7 +139,9 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use self::catalog::Catalog;
-use self::endpoints::{Endpoints, PartialEndpoints, Vars};
+#[cfg(test)]
+use self::endpoints::Endpoints;
+use self::endpoints::{PartialEndpoints, Vars};
 use self::spec::Spec;
 use crate::error::{Error, ErrorKind};
 

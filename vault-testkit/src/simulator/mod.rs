@@ -53,6 +53,7 @@ mod ledger;
 mod line;
 mod log;
 mod page;
+mod provider;
 mod random;
 mod raw;
 mod reply;

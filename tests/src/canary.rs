@@ -1,0 +1,103 @@
+//! Secrets must not come out anywhere. Every scenario ends with a search for its own: tokens, codes, states, verifiers,
+//! client secrets, in the log, the events, the errors that it saw, and the raw bytes of its database.
+
+use std::fmt::{Debug, Write as _};
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+/// All that was logged in this process, and what one scenario showed.
+#[derive(Debug, Clone, Default)]
+pub struct Canary {
+    shown: Arc<Mutex<String>>,
+}
+
+impl Canary {
+    /// Starts to collect the log, if that has not begun yet.
+    #[must_use]
+    pub fn new() -> Self {
+        log();
+        Self::default()
+    }
+
+    /// Takes note of something that a user could see: an error, an event, a listing. `Debug`, pretty `Debug`, and the
+    /// sources of errors are all looked at.
+    pub fn shown(&self, what: &dyn Debug) {
+        let mut shown = self.shown.lock().expect("no panics while noting");
+        let _ = writeln!(shown, "{what:?}\n{what:#?}");
+    }
+
+    /// An error with everything behind it.
+    pub fn error(&self, error: &(dyn std::error::Error + 'static)) {
+        self.shown(&error.to_string());
+        self.shown(&error);
+        if let Some(source) = error.source() {
+            self.error(source);
+        }
+    }
+
+    /// Panics if one of `secrets` came out.
+    pub fn check(&self, secrets: &[String], database: &Path) {
+        let shown = self.shown.lock().expect("no panics while noting").clone();
+        let log = String::from_utf8_lossy(&log().0.lock().expect("no panics while logging")).into_owned();
+        let mut stored = Vec::new();
+        for suffix in ["", "-wal", "-shm"] {
+            let file = database.with_file_name(format!(
+                "{}{suffix}",
+                database.file_name().expect("a file").to_string_lossy()
+            ));
+            stored.extend(std::fs::read(file).unwrap_or_default());
+        }
+        assert!(!stored.is_empty(), "there is a database to search");
+        for secret in secrets.iter().filter(|secret| secret.len() >= 16) {
+            let found = |place: &str| panic!("a secret came out in the {place}");
+            if shown.contains(secret) {
+                found("errors, events or values shown");
+            }
+            if log.contains(secret) {
+                found("log");
+            }
+            if stored.windows(secret.len()).any(|window| window == secret.as_bytes()) {
+                found("database");
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+fn log() -> &'static Log {
+    static LOG: OnceLock<Log> = OnceLock::new();
+    LOG.get_or_init(|| {
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_span_events(tracing_subscriber::fmt::format::FmtSpan::FULL)
+            .with_ansi(false)
+            .with_writer(log.clone());
+        tracing::subscriber::set_global_default(subscriber.finish()).expect("the tests' only subscriber");
+        log
+    })
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no panics while logging").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}

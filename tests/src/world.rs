@@ -1,0 +1,273 @@
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+use url::Url;
+use vault_core::connect::{Connect, Connected};
+use vault_core::connector::Connector;
+use vault_core::event::{Event, Observer};
+use vault_core::{
+    AccessToken, Callback, ClientSecret, Error, KeyRing, NewConnector, OwnerHandle, Provider, SessionBinding,
+    Stores, Vault, VaultBuilder,
+};
+use vault_http::GuardedHttp;
+use vault_sqlx::SqliteStore;
+use vault_testkit::clock::ManualClock;
+use vault_testkit::faults::FaultStore;
+use vault_testkit::simulator::{Simulator, Switches};
+
+use crate::Canary;
+
+/// The session secret of the user's browser.
+pub const BINDING: &str = "the session of the user's own browser";
+/// The key of every scenario. Several vaults on one database need the same.
+const KEYS: &str = "k1:c2Nhbi1mb3ItdGhpcy1rZXktMDEyMzQ1Njc4OWFiY2Q=";
+/// Where the provider sends the browser back to.
+const REDIRECT_URI: &str = "https://app.example.com/connect/callback";
+
+/// The session of the user's own browser.
+#[must_use]
+pub fn binding() -> SessionBinding {
+    SessionBinding::new(BINDING).expect("long enough")
+}
+
+/// Somebody else's session.
+#[must_use]
+pub fn other_binding() -> SessionBinding {
+    SessionBinding::new("the session of somebody else's browser").expect("long enough")
+}
+
+/// A vault and all that it stands on.
+#[derive(Debug)]
+pub struct World {
+    /// The provider.
+    pub provider: Simulator,
+    /// Time, for vault and provider.
+    pub clock: ManualClock,
+    /// Every call to the stores goes through here.
+    pub faults: FaultStore,
+    /// The vault.
+    pub vault: Vault,
+    /// A connector at the provider, named `demo`.
+    pub connector: Connector,
+    /// Where secrets are looked for.
+    pub canary: Canary,
+    events: Events,
+    folder: TempDir,
+    /// Besides those that the provider knows.
+    secrets: Mutex<Vec<String>>,
+}
+
+/// Options of a [`World`].
+#[derive(Debug, Default)]
+#[must_use]
+pub struct WorldBuilder {
+    provider: Option<fn(&Simulator) -> Provider>,
+    vault: Option<fn(VaultBuilder) -> VaultBuilder>,
+    connector: Option<fn(NewConnector) -> NewConnector>,
+    switches: Option<fn(&mut Switches)>,
+}
+
+impl WorldBuilder {
+    /// Another provider definition than [`Simulator::provider`].
+    pub fn provider(mut self, provider: fn(&Simulator) -> Provider) -> Self {
+        self.provider = Some(provider);
+        self
+    }
+
+    /// More options for the vault.
+    pub fn vault(mut self, vault: fn(VaultBuilder) -> VaultBuilder) -> Self {
+        self.vault = Some(vault);
+        self
+    }
+
+    /// More options for the connector.
+    pub fn connector(mut self, connector: fn(NewConnector) -> NewConnector) -> Self {
+        self.connector = Some(connector);
+        self
+    }
+
+    /// How the provider behaves from the start.
+    pub fn switches(mut self, switches: fn(&mut Switches)) -> Self {
+        self.switches = Some(switches);
+        self
+    }
+
+    /// Starts everything.
+    pub async fn start(self) -> World {
+        let clock = ManualClock::new();
+        let mut provider = Simulator::builder().clock(Arc::new(clock.clone()));
+        if let Some(switches) = self.switches {
+            provider = provider.switch(switches);
+        }
+        let provider = provider.start().await.expect("a free port");
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let canary = Canary::new();
+        let events = Events { seen: Arc::default(), canary: canary.clone() };
+        let (vault, faults) = vault(&folder, &clock, &events, self.vault).await;
+        let definition = self.provider.map_or_else(|| provider.provider(), |provide| provide(&provider));
+        let new = NewConnector::new("demo", definition)
+            .client(provider.client_id(), ClientSecret::new(provider.client_secret()));
+        let new = match self.connector {
+            Some(change) => change(new),
+            None => new,
+        };
+        let connector = vault.connectors().register(new).await.expect("the connector registers");
+        let secrets = Mutex::new(vec![provider.client_secret().to_owned()]);
+        World { provider, clock, faults, vault, connector, canary, events, folder, secrets }
+    }
+}
+
+async fn vault(
+    folder: &TempDir,
+    clock: &ManualClock,
+    events: &Events,
+    options: Option<fn(VaultBuilder) -> VaultBuilder>,
+) -> (Vault, FaultStore) {
+    let store = SqliteStore::open(folder.path().join("vault.db")).await.expect("the database opens");
+    let faults = FaultStore::with_clock(Stores::from_backend(store), Arc::new(clock.clone()));
+    let builder = Vault::builder()
+        .stores(faults.stores())
+        .keys(KeyRing::from_text(KEYS).expect("a key"))
+        .http(http())
+        .redirect_uri(REDIRECT_URI)
+        .observer(events.clone())
+        .clock(clock.clone());
+    let builder = match options {
+        Some(change) => change(builder),
+        None => builder,
+    };
+    (builder.build().await.expect("the vault starts"), faults)
+}
+
+fn http() -> GuardedHttp {
+    GuardedHttp::builder().danger_allow_loopback_http().build().expect("an HTTP client")
+}
+
+impl World {
+    /// With every default.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// With options.
+    pub fn builder() -> WorldBuilder {
+        WorldBuilder::default()
+    }
+
+    /// Another vault on the same database, clock and keys: a second process, as far as the vault can tell.
+    pub async fn second_vault(&self) -> (Vault, FaultStore) {
+        vault(&self.folder, &self.clock, &self.events, None).await
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.folder.path().join("vault.db")
+    }
+
+    /// An app user.
+    #[must_use]
+    pub fn user(&self, user: &str) -> OwnerHandle {
+        self.vault.user(user)
+    }
+
+    /// An authorization about to start for `user`.
+    pub fn connecting(&self, user: &str) -> Connect {
+        self.user(user).connect(self.connector.id())
+    }
+
+    /// Starts an authorization, and is the user at the provider: the callback that the browser brings.
+    pub async fn callback(&self, user: &str) -> Callback {
+        Callback::from_query(self.query(user).await).expect("an honest callback")
+    }
+
+    /// The same, as the query of the redirect.
+    pub async fn query(&self, user: &str) -> String {
+        let started = self.connecting(user).start(&binding()).await.expect("the flow starts");
+        self.visit(started.url().clone(), user).await.query().expect("a query").to_owned()
+    }
+
+    /// The browser's trip to the provider as the account named like the user.
+    pub async fn visit(&self, url: Url, account: &str) -> Url {
+        for name in ["state", "nonce"] {
+            self.remember(
+                url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned()),
+            );
+        }
+        self.provider.browse(url).as_account(account).await.expect("the provider redirects")
+    }
+
+    /// A secret of this scenario that neither vault nor provider may show.
+    pub fn remember(&self, secret: Option<String>) {
+        self.secrets.lock().expect("no panics while noting").extend(secret);
+    }
+
+    /// The whole flow.
+    ///
+    /// # Errors
+    /// Those of [`Vault::complete`].
+    pub async fn connect(&self, user: &str) -> Result<Connected, Error> {
+        self.complete(self.callback(user).await).await
+    }
+
+    /// The callback arrives in the user's own session.
+    ///
+    /// # Errors
+    /// Those of [`Vault::complete`].
+    pub async fn complete(&self, callback: Callback) -> Result<Connected, Error> {
+        self.note(self.vault.complete(callback, &binding()).await)
+    }
+
+    /// Reads the user's token.
+    ///
+    /// # Errors
+    /// Those of a token read.
+    pub async fn token(&self, user: &str) -> Result<AccessToken, Error> {
+        self.note(self.user(user).token(self.connector.id()).await)
+    }
+
+    /// Has the canary look at a result.
+    ///
+    /// # Errors
+    /// The result's own.
+    pub fn note<T: std::fmt::Debug>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        match &result {
+            Ok(value) => self.canary.shown(value),
+            Err(error) => self.canary.error(error),
+        }
+        result
+    }
+
+    /// The events so far.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        self.events.seen.lock().expect("no panics while noting").clone()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let mut secrets = self.secrets.lock().expect("no panics while noting").clone();
+        secrets.extend(self.provider.issued());
+        secrets.extend(self.provider.received());
+        assert!(!secrets.is_empty(), "there are secrets to look for");
+        self.canary.check(&secrets, &self.database());
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Events {
+    seen: Arc<Mutex<Vec<Event>>>,
+    canary: Canary,
+}
+
+impl Observer for Events {
+    fn event(&self, event: &Event) {
+        self.canary.shown(event);
+        self.seen.lock().expect("no panics while noting").push(event.clone());
+    }
+}
