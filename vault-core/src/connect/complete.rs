@@ -330,7 +330,7 @@ async fn identify(
     }
 }
 
-/// OpenID Connect Core 5.3.2: a userinfo answer about somebody else than the id_token is not to be used.
+/// OpenID Connect Core 5.3.2: a userinfo answer about somebody else than the `id_token` is not to be used.
 fn check_subject(
     spec: &Spec,
     claims: Option<&serde_json::Value>,

@@ -14,7 +14,7 @@ use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{AuthorizeRequest, asked_scopes, new_verifier};
 use crate::provider::endpoints::Endpoints;
 use crate::provider::scopes::check_extra_params;
-use crate::provider::spec::{PkceMode, Spec, VarSource};
+use crate::provider::spec::{PkceMode, ScopesCheck, Spec, VarSource};
 use crate::provider::vars::check_vars;
 use crate::store::{FlowInsert, FlowRecord};
 
@@ -81,7 +81,7 @@ impl Connect {
     }
 
     /// The scopes without which there is no connection. By default all that are asked for, unless the provider lets
-    /// users untick single ones: then none.
+    /// users untick single ones, or does not report exactly what it granted: then none.
     pub fn require_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.required = Some(scopes.into_iter().map(Into::into).collect());
         self
@@ -141,7 +141,7 @@ impl Connect {
         let requested = asked_scopes(spec, &registered.provider.check_scopes(&asked)?);
         let required = match self.required {
             Some(required) => registered.provider.check_scopes(&required)?,
-            None if spec.granular => Vec::new(),
+            None if spec.granular || spec.scopes_check != ScopesCheck::Exact => Vec::new(),
             None => requested.clone(),
         };
         let endpoints = registered.endpoints(core, &config).await?;
