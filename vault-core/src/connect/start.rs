@@ -13,7 +13,6 @@ use crate::error::{Error, ErrorKind, printable};
 use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{AuthorizeRequest, asked_scopes, new_verifier};
 use crate::provider::endpoints::Endpoints;
-use crate::provider::scopes::check_extra_params;
 use crate::provider::spec::{PkceMode, ScopesCheck, Spec, VarSource};
 use crate::provider::vars::check_vars;
 use crate::store::{FlowInsert, FlowRecord};
@@ -135,7 +134,6 @@ impl Connect {
         let spec = registered.provider.spec();
         let mut params = registered.registration.params.clone();
         params.extend(self.params);
-        check_extra_params(spec, &params)?;
         let config = check_config(&registered, self.config)?;
         let asked = self.scopes.unwrap_or_else(|| registered.registration.scopes.clone());
         let requested = asked_scopes(spec, &registered.provider.check_scopes(&asked)?);
@@ -153,11 +151,9 @@ impl Connect {
         let url = registered.client(core, &endpoints).authorize_url(&AuthorizeRequest {
             redirect_uri: &redirect_uri,
             scopes: &requested,
-            optional_scopes: &[],
             state: &state,
             verifier: verifier.as_ref(),
             nonce: nonce.as_ref(),
-            login_hint: None,
             extra: &params,
         })?;
         let replaces = core.stores.connections.get(&key).await?.map(|record| record.incarnation);
