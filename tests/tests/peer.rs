@@ -1,4 +1,4 @@
-//! The same flows against a certified OpenID provider that knows nothing of us: `tests/oidc-provider`.
+//! The same flows against a certified provider of OpenID Connect that knows nothing of us: `tests/oidc-provider`.
 
 mod http;
 mod provider;
