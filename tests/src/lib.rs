@@ -5,4 +5,4 @@ mod canary;
 mod world;
 
 pub use self::canary::Canary;
-pub use self::world::{BINDING, World, WorldBuilder, binding, other_binding};
+pub use self::world::{BINDING, Events, KEYS, World, WorldBuilder, binding, other_binding};
