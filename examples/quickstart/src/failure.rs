@@ -57,9 +57,14 @@ impl From<Error> for Failure {
                 "This visit cannot be finished",
                 "It is over, was finished before, or began in another browser. Please start again.",
             ),
+            K::NotConnected => (
+                StatusCode::CONFLICT,
+                "There is no calendar yet",
+                "Connect one first, and this app can read it.",
+            ),
             _ if error.needs_user_action() => (
                 StatusCode::CONFLICT,
-                "Please connect your calendar again",
+                "Your calendar has to be connected again",
                 "Until then this app cannot read it.",
             ),
             _ if error.is_retryable() => {

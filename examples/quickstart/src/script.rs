@@ -133,6 +133,9 @@ impl Tour<'_> {
         let connection = self.demo.connection(ALICE).await?.ok_or("the connection is not listed")?;
         let record = stores.connections.get(connection.key()).await?.ok_or("the connection is not stored")?;
         println!("    In clear, because queries need it: user id, connector, status, generation and times.");
+        println!(
+            "    Sealed bytes begin with a format version and the id of their key; the rest is noise without it."
+        );
         show_sealed("account, scopes and config, which listings open", &record.summary);
         show_sealed("access and refresh token, which listings do not even load", &record.credential);
         Ok(())
