@@ -36,8 +36,9 @@ impl Core {
         let Some(bytes) = self.stores.connections.read(key).await? else {
             return Ok(None);
         };
-        let Packed { status, incarnation, generation, .. } = Packed::parse(&bytes)?;
-        let tokens = self.open_tokens(key, &bytes).await?;
+        let packed = Packed::parse(&bytes)?;
+        let tokens = self.open_tokens(key, packed).await?;
+        let Packed { status, incarnation, generation, .. } = packed;
         Ok(Some(Read { status, incarnation, generation, tokens }))
     }
 
@@ -60,12 +61,11 @@ impl Core {
                 format!("{key}: its columns contradict each other"),
             ));
         }
-        let tokens = self.open_tokens(key, &record.credential).await?;
+        let tokens = self.open_tokens(key, packed).await?;
         Ok(Loaded { record, tokens })
     }
 
-    async fn open_tokens(&self, key: &ConnectionKey, bytes: &[u8]) -> Result<TokenSet, Error> {
-        let packed = Packed::parse(bytes)?;
+    async fn open_tokens(&self, key: &ConnectionKey, packed: Packed<'_>) -> Result<TokenSet, Error> {
         let context = credential_context(key, packed.incarnation, packed.generation);
         let plain = self.sealer.open(&context, packed.sealed).await?;
         Ok(Credential::from_bytes(plain.expose_secret())?.into_tokens())

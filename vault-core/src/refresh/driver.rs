@@ -37,7 +37,11 @@ impl Driver {
     #[tracing::instrument(name = "vault.refresh", skip_all, fields(connector = %self.goal.key.connector))]
     pub(super) async fn run(self) {
         let landing = self.drive().await;
-        if let Err(error) = &landing {
+        // Those two have events of their own, from where it was decided.
+        let told = |kind| matches!(kind, &ErrorKind::NeedsReauthorization { .. } | &ErrorKind::NotConnected);
+        if let Err(error) = &landing
+            && !told(error.kind())
+        {
             let kind = error.kind().clone();
             self.core.report(&Event::RefreshFailed { key: self.goal.key.clone(), kind });
         }

@@ -27,7 +27,8 @@ impl Driver {
     pub(super) async fn persist(&self, spec: &Spec, loaded: Loaded, reply: TokenReply) -> Landing {
         let spent = (loaded.record.incarnation, loaded.record.generation);
         let now = self.core.now();
-        let tokens = merged(&loaded.tokens, reply, now);
+        let tokens = merged(&loaded.tokens, &reply, now);
+        drop(reply);
         let mut pause = FIRST_PAUSE;
         let mut attempt = Attempt { loaded, written: None };
         loop {
@@ -125,7 +126,7 @@ struct Attempt {
 }
 
 /// The new token set: what the reply does not say stays (RFC 6749 section 6).
-fn merged(old: &TokenSet, reply: TokenReply, now: Timestamp) -> TokenSet {
+fn merged(old: &TokenSet, reply: &TokenReply, now: Timestamp) -> TokenSet {
     let mut tokens = old.clone();
     let scopes = reply.scopes.clone().or_else(|| old.default_access().map(|access| access.scopes.clone()));
     tokens.access = vec![Access {

@@ -123,6 +123,12 @@ pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Re
 /// For maintenance: refreshes if the connection is still due.
 pub(crate) async fn refresh_due(core: &Arc<Core>, key: &ConnectionKey) -> Result<(), Error> {
     match core.read(key).await? {
+        // Listed as due, but somebody else was faster.
+        Some(read)
+            if core.now() < read.tokens.refreshed_at.saturating_add(core.settings.min_refresh_interval) =>
+        {
+            Ok(())
+        }
         Some(read) if read.status == ConnectionStatus::Active => {
             core.flights.join(core, goal(key, &read, false)).await.map(drop)
         }
