@@ -6,3 +6,9 @@ mod world;
 
 pub use self::canary::Canary;
 pub use self::world::{BINDING, Events, KEYS, World, WorldBuilder, binding, other_binding};
+
+/// The README's program, run as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

@@ -53,7 +53,7 @@ keyword!(OldAccess {
     Unknown
 });
 
-/// What happens when a spent refresh token is sent again (`REFRESH.md`); unknown means the worst.
+/// What happens when a spent refresh token is sent again; unknown means the worst.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "mode", deny_unknown_fields)]
 pub(crate) enum Reuse {
