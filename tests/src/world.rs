@@ -141,6 +141,10 @@ async fn vault(
     Ok((options(builder).build().await?, faults))
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn http() -> GuardedHttp {
     GuardedHttp::builder().danger_allow_loopback_http().build().expect("an HTTP client")
 }
@@ -203,9 +207,14 @@ impl World {
         self.cell(format!("SELECT {column} FROM vault_connections WHERE owner_id = '{user}'")).await
     }
 
+    /// The same of the connection of that id.
+    pub async fn blob_of(&self, id: &[u8], column: &str) -> Vec<u8> {
+        self.cell(format!("SELECT {column} FROM vault_connections WHERE id = x'{}'", hex(id))).await
+    }
+
     /// Overwrites one.
     pub async fn set_blob(&self, user: &str, column: &str, bytes: &[u8]) {
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(bytes);
         let changed = self
             .sql(format!("UPDATE vault_connections SET {column} = x'{hex}' WHERE owner_id = '{user}'"))
             .await;

@@ -1,3 +1,10 @@
 //! Scenarios of the whole vault.
 
+mod disconnect;
 mod life;
+mod maintenance;
+mod persist;
+mod refresh;
+mod sealing;
+mod storage;
+mod store_calls;
