@@ -4,9 +4,11 @@
 #![expect(clippy::missing_panics_doc, reason = "a harness for tests: it panics when the test has failed")]
 
 mod canary;
+mod polled;
 mod world;
 
 pub use self::canary::Canary;
+pub use self::polled::polled;
 pub use self::world::{BINDING, Events, KEYS, World, WorldBuilder, binding, other_binding};
 
 /// The README's program, run as a doc test.

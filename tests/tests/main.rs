@@ -1,4 +1,11 @@
 //! Scenarios of the whole vault.
 
+mod disconnect;
 mod life;
+mod maintenance;
 mod peer;
+mod persist;
+mod refresh;
+mod sealing;
+mod storage;
+mod store_calls;

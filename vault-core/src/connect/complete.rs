@@ -140,12 +140,16 @@ async fn finish(
 
     let mut connected =
         Connected { keys: Vec::new(), account: None, scopes: Vec::new(), return_to: flow.return_to.clone() };
+    // All of them are judged before the first is stored.
+    let mut judged = Vec::with_capacity(grants.len());
     for grant in grants {
         let key = match &grant.slot {
             Some(slot) => ConnectionKey { slot: Slot::new(slot)?, ..key.clone() },
             None => key.clone(),
         };
-        let new = judge(core, &registered, &endpoints, &flow, &captured, grant).await?;
+        judged.push((key, judge(core, &registered, &endpoints, &flow, &captured, grant).await?));
+    }
+    for (key, new) in judged {
         let (account, scopes) = (new.summary.account.clone(), new.summary.scopes.clone());
         let key = store(core, &registered, &flow, key, new).await?;
         core.report(&Event::Connected { key: key.clone() });
@@ -395,7 +399,7 @@ async fn store(
         }
         let record = build(core, registered.provider.spec(), &key, &new).await?;
         let condition = old.as_ref().map_or(Condition::Absent, |old| Condition::Version(old.version()));
-        match core.stores.connections.put(&record, condition, owed.as_ref()).await? {
+        match core.put(&record, condition, owed.as_ref()).await? {
             Put::Written => {
                 if let Some(owed) = owed {
                     disconnect::settle_soon(core, owed);
@@ -428,7 +432,7 @@ async fn load_leniently(core: &Core, key: &ConnectionKey) -> Result<Option<Old>,
         return Ok(None);
     };
     let version = record.version;
-    match core.open_record(record).await {
+    match core.open_record(key, record).await {
         Ok(loaded) => Ok(Some(Old::Opened(Box::new(loaded)))),
         Err(error) if error.is_retryable() => Err(error),
         Err(_) => Ok(Some(Old::Sealed(version))),
