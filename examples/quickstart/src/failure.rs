@@ -62,6 +62,11 @@ impl From<Error> for Failure {
                 "There is no calendar yet",
                 "Connect one first, and this app can read it.",
             ),
+            K::TooManyFlows => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "You started too often",
+                "Finish one of these visits to the calendar, or wait ten minutes.",
+            ),
             _ if error.needs_user_action() => (
                 StatusCode::CONFLICT,
                 "Your calendar has to be connected again",

@@ -68,13 +68,16 @@ impl Folder {
                     format!("the demo provider needs its port {port}: {error}; is {folder} in use? else try another --dir")
                 })?)
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => loop {
-                let port = random_port()?;
-                if let Ok(started) = provider().port(port).start().await {
-                    fs::write(&file, port.to_string())?;
-                    return Ok(started);
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                for _ in 0..100 {
+                    let port = random_port()?;
+                    if let Ok(started) = provider().port(port).start().await {
+                        fs::write(&file, port.to_string())?;
+                        return Ok(started);
+                    }
                 }
-            },
+                Err("the demo provider finds no free port on 127.0.0.1".into())
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -166,6 +166,15 @@ fn h03_a_mebibyte_of_query_headers_or_body_is_refused() {
 }
 
 #[test]
+fn starting_over_and_over_is_stopped() {
+    let mut visit = Visit::start();
+    for _ in 0..20 {
+        assert_eq!(visit.press("/connect").status, 303);
+    }
+    assert_eq!(visit.press("/connect").status, 429);
+}
+
+#[test]
 fn k06_a_callback_in_another_session_connects_nobody() {
     let mut visit = Visit::start();
     let callback = visit.visit_provider("allow");
