@@ -21,7 +21,7 @@ use crate::Canary;
 /// The session secret of the user's browser.
 pub const BINDING: &str = "the session of the user's own browser";
 /// The key of every scenario. Several vaults on one database need the same.
-const KEYS: &str = "k1:c2Nhbi1mb3ItdGhpcy1rZXktMDEyMzQ1Njc4OWFiY2Q=";
+pub const KEYS: &str = "k1:c2Nhbi1mb3ItdGhpcy1rZXktMDEyMzQ1Njc4OWFiY2Q=";
 /// Where the provider sends the browser back to.
 const REDIRECT_URI: &str = "https://app.example.com/connect/callback";
 
@@ -103,7 +103,7 @@ impl WorldBuilder {
         let provider = provider.start().await.expect("a free port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let canary = Canary::new();
-        let events = Events { seen: Arc::default(), canary: canary.clone() };
+        let events = Events::new(&canary);
         let (vault, faults) = vault(&folder, &clock, &events, self.vault).await;
         let definition = self.provider.map_or_else(|| provider.provider(), |provide| provide(&provider));
         let new = NewConnector::new("demo", definition)
@@ -242,7 +242,7 @@ impl World {
     /// The events so far.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
-        self.events.seen.lock().expect("no panics while noting").clone()
+        self.events.seen()
     }
 }
 
@@ -259,10 +259,25 @@ impl Drop for World {
     }
 }
 
+/// Keeps every event, and has the canary look at it.
 #[derive(Debug, Clone)]
-struct Events {
+pub struct Events {
     seen: Arc<Mutex<Vec<Event>>>,
     canary: Canary,
+}
+
+impl Events {
+    /// None yet.
+    #[must_use]
+    pub fn new(canary: &Canary) -> Self {
+        Self { seen: Arc::default(), canary: canary.clone() }
+    }
+
+    /// The events so far.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Event> {
+        self.seen.lock().expect("no panics while noting").clone()
+    }
 }
 
 impl Observer for Events {

@@ -1,3 +1,4 @@
 //! Scenarios of the whole vault.
 
 mod life;
+mod peer;
