@@ -339,7 +339,7 @@ impl World {
     }
 
     /// Waits until there was such an event.
-    pub async fn until_event(&self, such: impl Fn(&Event) -> bool) {
+    pub async fn until_event(&self, such: impl Fn(&Event) -> bool + Send + Sync) {
         let mut seen = self.events.seen.subscribe();
         let _ = seen.wait_for(|events| events.iter().any(&such)).await.expect("the observer lives on");
     }
