@@ -35,7 +35,7 @@ impl Driver {
     }
 
     #[tracing::instrument(name = "vault.refresh", skip_all, fields(connector = %self.goal.key.connector))]
-    pub(super) async fn run(self) {
+    pub(super) async fn run(&self) -> Landing {
         let landing = self.drive().await;
         // Those two have events of their own, from where it was decided.
         let told = |kind| matches!(kind, &ErrorKind::NeedsReauthorization { .. } | &ErrorKind::NotConnected);
@@ -45,7 +45,7 @@ impl Driver {
             let kind = error.kind().clone();
             self.core.report(&Event::RefreshFailed { key: self.goal.key.clone(), kind });
         }
-        self.publish(landing);
+        landing
     }
 
     /// Step 12. The first answer counts.
