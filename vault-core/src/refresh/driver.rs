@@ -201,14 +201,18 @@ impl Driver {
 
     /// Steps 10 and 11.
     async fn failed(&self, loaded: Loaded, failure: Failure) -> Landing {
-        let retry_after = match failure.class {
+        match failure.class {
             FailureClass::InvalidGrant => return self.refused(ReauthReason::GrantRevoked).await,
             FailureClass::InteractionRequired => {
                 return self.refused(ReauthReason::InteractionRequired).await;
             }
-            FailureClass::Throttled(after) => after,
-            FailureClass::ClientMisconfigured | FailureClass::Indeterminate | FailureClass::NotSent => None,
-        };
+            FailureClass::ClientMisconfigured
+            | FailureClass::Indeterminate
+            | FailureClass::NotSent
+            | FailureClass::Throttled(_) => {}
+        }
+        // An outage may name a wait as well as throttling does.
+        let retry_after = failure.error.retry_after();
         self.back_off(loaded, retry_after).await;
         Err(failure.error)
     }
