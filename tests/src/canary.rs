@@ -42,13 +42,17 @@ impl Canary {
     pub fn check(&self, secrets: &[String], database: &Path) {
         let shown = self.shown.lock().expect("no panics while noting").clone();
         let log = String::from_utf8_lossy(&log().0.lock().expect("no panics while logging")).into_owned();
-        let mut stored = Vec::new();
+        // As text, with a stand-in for what is not ASCII, as secrets are: that searches many times faster than bytes.
+        let mut stored = String::new();
         for suffix in ["", "-wal", "-shm"] {
             let file = database.with_file_name(format!(
                 "{}{suffix}",
                 database.file_name().expect("a file").to_string_lossy()
             ));
-            stored.extend(std::fs::read(file).unwrap_or_default());
+            let bytes = std::fs::read(file).unwrap_or_default();
+            stored.extend(
+                bytes.into_iter().map(|byte| if byte.is_ascii() { char::from(byte) } else { '\x7f' }),
+            );
         }
         assert!(!stored.is_empty(), "there is a database to search");
         for secret in secrets.iter().filter(|secret| secret.len() >= 16) {
@@ -59,7 +63,8 @@ impl Canary {
             if log.contains(secret) {
                 found("log");
             }
-            if stored.windows(secret.len()).any(|window| window == secret.as_bytes()) {
+            assert!(secret.is_ascii(), "or the database would have to be searched otherwise");
+            if stored.contains(secret) {
                 found("database");
             }
         }
