@@ -1,6 +1,8 @@
 //! Scenarios of the whole vault.
 
 mod disconnect;
+mod discovery;
+mod http;
 mod life;
 mod maintenance;
 mod peer;
@@ -9,3 +11,5 @@ mod refresh;
 mod sealing;
 mod storage;
 mod store_calls;
+mod token_refusals;
+mod token_replies;

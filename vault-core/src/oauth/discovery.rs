@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, printable};
 use crate::http::HttpClient;
 use crate::provider::spec;
+use crate::provider::url_rules::is_plain;
 
 /// How many issuers are remembered.
 const CAPACITY: usize = 1_000;
@@ -172,6 +173,9 @@ impl Key {
         }
         if url.fragment().is_some() || has_credentials(&url) {
             return refuse("has a fragment or credentials");
+        }
+        if !value.chars().all(is_plain) {
+            return refuse("contains a character that no endpoint needs");
         }
         if !self.is_related(&url, issuer) {
             let origin = printable(&url.origin().ascii_serialization());

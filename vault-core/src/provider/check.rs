@@ -89,9 +89,14 @@ fn check_discovery(discovery: &Discovery, has_issuer: bool) -> Checked {
         check_issuer("discovery.issuer_template", &template.replace(['{', '}'], ""))?;
     }
     ensure(
-        discovery.endpoint_hosts.iter().all(|host| is_dns_name(host)),
-        "`endpoints.discovery.endpoint_hosts` must be lower-case host names",
+        discovery.endpoint_hosts.iter().all(|host| is_host(host)),
+        "`endpoints.discovery.endpoint_hosts` must be lower-case host names, with a port where it is not 443",
     )
+}
+
+fn is_host(text: &str) -> bool {
+    let (name, port) = text.split_once(':').unwrap_or((text, "443"));
+    is_dns_name(name) && port.parse::<u16>().is_ok()
 }
 
 /// Every URL template of a file, by its name in errors.

@@ -275,3 +275,22 @@ fn c04_a_scope_cannot_hold_the_separator() {
     assert_eq!(error.to_string(), "invalid scope at index 1");
     assert_eq!(slack.check_scopes(&["a".into(), "a".into()]).expect("valid"), ["a"]);
 }
+
+#[test]
+fn d06_endpoint_hosts_are_names_with_or_without_a_port() {
+    let load = |host: &str| {
+        Provider::from_toml(&format!(
+            "id = 'acme'\nname = 'Acme'\n[endpoints]\nissuer = 'https://as.example'\n\
+             discovery.endpoint_hosts = ['{host}']"
+        ))
+    };
+    for host in ["api.example", "api.example:8443", "localhost:9"] {
+        assert!(load(host).is_ok(), "{host}");
+    }
+    for host in
+        ["", "*.example", "https://api.example", "api.example/x", "api.example:", "a.example:65536", "a:1:2"]
+    {
+        let error = load(host).expect_err(host).to_string();
+        assert!(error.contains("endpoint_hosts"), "{error}");
+    }
+}

@@ -84,7 +84,7 @@ pub(super) fn host_of(authority: &str) -> &str {
 }
 
 /// A URL that is put on a command line by a careless program must not run anything there.
-fn is_plain(c: char) -> bool {
+pub(crate) fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~/%:@&=+,?[]".contains(c)
 }
 

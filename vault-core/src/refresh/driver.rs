@@ -35,7 +35,7 @@ impl Driver {
     }
 
     #[tracing::instrument(name = "vault.refresh", skip_all, fields(connector = %self.goal.key.connector))]
-    pub(super) async fn run(self) {
+    pub(super) async fn run(&self) -> Landing {
         let landing = self.drive().await;
         // Those two have events of their own, from where it was decided.
         let told = |kind| matches!(kind, &ErrorKind::NeedsReauthorization { .. } | &ErrorKind::NotConnected);
@@ -45,7 +45,7 @@ impl Driver {
             let kind = error.kind().clone();
             self.core.report(&Event::RefreshFailed { key: self.goal.key.clone(), kind });
         }
-        self.publish(landing);
+        landing
     }
 
     /// Step 12. The first answer counts.
@@ -201,15 +201,18 @@ impl Driver {
 
     /// Steps 10 and 11.
     async fn failed(&self, loaded: Loaded, failure: Failure) -> Landing {
-        let retry_after = match failure.class {
+        match failure.class {
             FailureClass::InvalidGrant => return self.refused(ReauthReason::GrantRevoked).await,
             FailureClass::InteractionRequired => {
                 return self.refused(ReauthReason::InteractionRequired).await;
             }
-            FailureClass::Throttled(after) => after,
-            FailureClass::ClientMisconfigured | FailureClass::Indeterminate | FailureClass::NotSent => None,
-        };
-        back_off(&self.core, loaded.record, retry_after).await;
+            FailureClass::ClientMisconfigured
+            | FailureClass::Indeterminate
+            | FailureClass::NotSent
+            | FailureClass::Throttled(_) => {}
+        }
+        // An outage may name a wait as well as throttling does.
+        back_off(&self.core, loaded.record, failure.error.retry_after()).await;
         Err(failure.error)
     }
 

@@ -49,8 +49,10 @@ impl Flights {
         let landed = Landed { flights: Arc::clone(&self.0), goal: goal.clone() };
         let driver = Driver::new(Arc::clone(core), goal, publish);
         core.tasks.spawn(async move {
-            let _landed = landed;
-            driver.run().await;
+            let landing = driver.run().await;
+            // Before anybody hears of it: who asks again after a failure gets another try, not the old answer.
+            drop(landed);
+            driver.publish(landing);
         });
         Ok(landing)
     }

@@ -233,6 +233,9 @@ async fn d06_endpoints_that_are_not_plain_https_are_refused() {
         "myapp://id.example/x",
         "https://id.example/x#fragment",
         "https://user:pw@id.example/x",
+        "https://id.example/$(calc)",
+        "https://id.example/;calc|`calc`",
+        "https://id.example/ x",
         "/token",
         "",
     ] {

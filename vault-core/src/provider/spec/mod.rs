@@ -138,6 +138,6 @@ table!(Discovery {
     url: Option<String>,
     /// The issuer that the document states where it is not the configured one, such as Entra's `{tenantid}`.
     issuer_template: Option<String>,
-    /// Hosts besides the issuer's that endpoints may stand on.
+    /// Hosts besides the issuer's that endpoints may stand on: `host`, or `host:port` where it is not 443.
     endpoint_hosts: Vec<String>,
 });
