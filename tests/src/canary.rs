@@ -51,6 +51,8 @@ impl Canary {
             stored.extend(std::fs::read(file).unwrap_or_default());
         }
         assert!(!stored.is_empty(), "there is a database to search");
+        // As text, which keeps every ASCII secret whole: searching bytes is slow without optimisation.
+        let stored = String::from_utf8_lossy(&stored);
         for secret in secrets.iter().filter(|secret| secret.len() >= 16) {
             let found = |place: &str| panic!("a secret came out in the {place}");
             if shown.contains(secret) {
@@ -59,7 +61,7 @@ impl Canary {
             if log.contains(secret) {
                 found("log");
             }
-            if stored.windows(secret.len()).any(|window| window == secret.as_bytes()) {
+            if stored.contains(secret) {
                 found("database");
             }
         }

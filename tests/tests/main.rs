@@ -1,3 +1,5 @@
 //! Scenarios of the whole vault.
 
+mod callback;
+mod connect;
 mod life;
