@@ -19,7 +19,7 @@ use crate::provider::endpoints::Endpoints;
 use crate::provider::spec::{CallbackMethod, IdentitySource, IssMode, ScopesCheck, Spec};
 use crate::refresh::schedule;
 use crate::secret::SecretString;
-use crate::store::{Condition, ConnectionRecord, ConnectionStatus, FlowRecord, Put, Version};
+use crate::store::{Condition, ConnectionRecord, ConnectionStatus, FlowRecord, Put, RevocationRecord, Version};
 
 /// Clocks of several processes may differ by so much.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ pub(crate) async fn complete(
     core.detached(async move {
         let hash = state_hash(&callback.state);
         let Some(record) = core2.stores.flows.take(&hash).await? else {
-            return Err(Error::new(ErrorKind::UnknownState, "unknown, used or expired state"));
+            return Err(Error::new(ErrorKind::UnknownState, "unknown, used, cancelled or expired state"));
         };
         let result = finish(&core2, &record, &callback, &binding).await;
         if let Err(error) = &result {
@@ -380,17 +380,30 @@ async fn store(
         }
         let record = build(core, registered.provider.spec(), &key, &new).await?;
         let condition = old.as_ref().map_or(Condition::Absent, |old| Condition::Version(old.version()));
-        match core.stores.connections.put(&record, condition, owed.as_ref()).await? {
-            Put::Written => {
-                if let Some(owed) = owed {
-                    disconnect::settle_soon(core, owed);
-                }
-                return Ok(key);
+        if write(core, &record, condition, owed.as_ref()).await? {
+            if let Some(owed) = owed {
+                disconnect::settle_soon(core, owed);
             }
-            Put::Conflict(_) => {}
+            return Ok(key);
         }
     }
     Err(Error::new(ErrorKind::Contended, format!("{key} kept changing")))
+}
+
+/// Whether the record was written. A fault may have struck after the write: what is there then decides.
+async fn write(
+    core: &Core,
+    record: &ConnectionRecord,
+    condition: Condition,
+    owed: Option<&RevocationRecord>,
+) -> Result<bool, Error> {
+    match core.stores.connections.put(record, condition, owed).await {
+        Ok(put) => Ok(put == Put::Written),
+        Err(fault) => match core.stores.connections.get(&record.key).await {
+            Ok(Some(stored)) if stored.version == record.version => Ok(true),
+            _ => Err(fault.into()),
+        },
+    }
 }
 
 /// What stands in the slot. A record that no longer opens must not keep the user from connecting again.
