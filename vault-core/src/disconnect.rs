@@ -138,7 +138,7 @@ async fn remove(core: &Core, key: &ConnectionKey) -> Result<Removed, Error> {
 
 /// Whether revoking would end another connection of this owner: same client, same account, and a provider that revokes
 /// more than the one token (`REFRESH.md` section 6).
-async fn shares_grant(core: &Core, loaded: &Loaded) -> Result<bool, Error> {
+pub(crate) async fn shares_grant(core: &Core, loaded: &Loaded) -> Result<bool, Error> {
     let Some(account) = &loaded.tokens.grant.account else {
         return Ok(false);
     };

@@ -1,11 +1,13 @@
 //! Whose browser it is, and what became of the user meanwhile.
 
+use std::time::Duration;
+
 use vault_core::connector::ConnectorUpdate;
 use vault_core::{Callback, Disconnected, ErrorKind, SessionBinding};
 use vault_testkit::simulator::Endpoint;
 use vault_tests::{World, assert_refused, binding, other_binding};
 
-use super::{assert_closed, assert_stopped, failures};
+use super::{assert_closed, assert_stopped, change, failures};
 
 #[tokio::test]
 async fn k06_somebody_elses_browser_burns_the_flow() {
@@ -81,6 +83,23 @@ async fn disconnect_during_exchange(world: &World, gone: Disconnected) {
     assert_eq!(failures(world), [ErrorKind::FlowCancelled]);
     world.assert_not_connected("alice").await;
     world.connect("alice").await.expect("the user may change their mind");
+}
+
+#[tokio::test]
+async fn k17_a_callback_leaves_no_claim_behind() {
+    let world = World::start().await;
+    // More of each than a user may have under way.
+    for _ in 0..25 {
+        let query = world.query("alice").await;
+        assert_refused(
+            world.deliver(&change(&query, "code", None)).await,
+            ErrorKind::InvalidCallback,
+            "code",
+        );
+        world.connect("alice").await.expect("connects");
+    }
+    world.clock.advance(Duration::from_secs(60 * 60));
+    assert_eq!(world.vault.maintain(100).await.expect("a pass").purged, 0);
 }
 
 #[tokio::test]

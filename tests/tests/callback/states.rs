@@ -28,10 +28,14 @@ async fn k02_a_state_is_known_only_whole_and_exact() {
     let world = World::start().await;
     let query = world.query("alice").await;
     let state = param(&query, "state");
-    let other = if state.starts_with('A') { "B" } else { "A" };
+    let altered = |at: usize| {
+        let other = if state[at..].starts_with('A') { "B" } else { "A" };
+        format!("{}{other}{}", &state[..at], &state[at + 1..])
+    };
     for wrong in [
-        format!("{other}{}", &state[1..]),
-        format!("{}{other}", &state[..state.len() - 1]).replace(&state, "x"),
+        altered(0),
+        altered(20),
+        altered(state.len() - 1),
         state[..state.len() - 1].to_owned(),
         format!("{state}A"),
         format!("{state}="),
