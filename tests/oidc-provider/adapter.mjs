@@ -3,7 +3,7 @@
 import { errors } from 'oidc-provider';
 
 const rows = new Map(); // "Model:id" -> { payload, expiresAt }
-export const events = { reuse_detected: 0 };
+export const reuse = []; // the client of each reuse
 
 const live = (row) => row && (!row.expiresAt || row.expiresAt > Date.now());
 
@@ -37,7 +37,7 @@ export class Adapter {
   async consume(id) {
     const row = rows.get(this.key(id));
     if (!row || row.payload.consumed) {
-      events.reuse_detected += 1;
+      reuse.push(row?.payload.clientId);
       if (row) dropGrant(row.payload.grantId);
       throw new errors.InvalidGrant(`${this.model} already used (concurrently)`);
     }

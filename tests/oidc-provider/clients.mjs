@@ -3,7 +3,8 @@
 const redirect_uris = ['127.0.0.1', 'localhost', '[::1]']
   .flatMap((host) => [`http://${host}/callback`, `http://${host}/connect/callback`]);
 
-const client = (client_id, client_secret, over = {}) => ({
+/** A client's metadata; `over` replaces parts of it. */
+export const client = (client_id, client_secret, over = {}) => ({
   client_id,
   client_secret,
   application_type: 'native',

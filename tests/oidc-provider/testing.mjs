@@ -3,13 +3,13 @@ import crypto from 'node:crypto';
 import querystring from 'node:querystring';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-import { events, revokeGrants } from './adapter.mjs';
+import { Adapter, reuse, revokeGrants } from './adapter.mjs';
+import { client } from './clients.mjs';
 
 const RECORDED = new Set(['/token', '/token/revocation', '/token/introspection', '/me']);
 let log = [];
 let faults = [];
-let inFlight = 0;
-let maxInFlight = 0;
+const inFlight = new Map(); // by client
 
 // Tokens are recorded by a short hash: enough to follow one, and the log stays free of secrets.
 const hash = (value) => (value ? crypto.createHash('sha256').update(value).digest('hex').slice(0, 12) : undefined);
@@ -65,7 +65,7 @@ async function answer(ctx, next, call) {
   call.processed = true;
   const { error, access_token, refresh_token, expires_in, active } = ctx.body || {};
   Object.assign(call, { error, access_out: hash(access_token), refresh_out: hash(refresh_token), expires_in, active });
-  if (error === 'invalid_grant' && ctx.oidc?.entities?.RefreshToken?.consumed) events.reuse_detected += 1;
+  if (error === 'invalid_grant' && ctx.oidc?.entities?.RefreshToken?.consumed) reuse.push(call.client_id);
   const after = takeFault('after', call);
   if (after) await apply(after, ctx);
 }
@@ -78,13 +78,14 @@ export async function record(ctx, next) {
   ctx.req.body = body; // oidc-provider takes a parsed body from here
   const call = {
     path: ctx.path, client_id: clientId(ctx.req, body), grant_type: body.grant_type, refresh_in: hash(body.refresh_token),
-    scope: body.scope, in_flight: inFlight += 1,
+    scope: body.scope,
   };
-  maxInFlight = Math.max(maxInFlight, inFlight);
+  call.in_flight = (inFlight.get(call.client_id) ?? 0) + 1;
+  inFlight.set(call.client_id, call.in_flight);
   try {
     await answer(ctx, next, call);
   } finally {
-    inFlight -= 1;
+    inFlight.set(call.client_id, inFlight.get(call.client_id) - 1);
     call.status = ctx.respond === false ? 'dropped' : ctx.status;
     call.ms = Date.now() - started;
     call.seq = log.push(call);
@@ -92,30 +93,38 @@ export async function record(ctx, next) {
   return undefined;
 }
 
-function stats() {
-  const refreshes = log.filter((call) => call.grant_type === 'refresh_token');
+function stats(ctx) {
+  const ours = (id) => !ctx.query.client || id === ctx.query.client;
+  const calls = log.filter((call) => ours(call.client_id));
+  const refreshes = calls.filter((call) => call.grant_type === 'refresh_token');
   return {
-    token_calls: log.filter((call) => call.path === '/token').length,
+    token_calls: calls.filter((call) => call.path === '/token').length,
     refresh_calls: refreshes.length,
     refresh_ok: refreshes.filter((call) => call.processed && !call.error).length,
-    revocations: log.filter((call) => call.path === '/token/revocation').length,
-    reuse_detected: events.reuse_detected,
-    max_in_flight: maxInFlight,
+    revocations: calls.filter((call) => call.path === '/token/revocation').length,
+    reuse_detected: reuse.filter(ours).length,
+    max_in_flight: Math.max(0, ...calls.map((call) => call.in_flight)),
   };
 }
 
 function reset() {
   log = [];
   faults = [];
-  maxInFlight = inFlight;
-  events.reuse_detected = 0;
+  reuse.length = 0;
   return { ok: true };
+}
+
+async function register(ctx) {
+  const { client_id, client_secret, ...over } = JSON.parse(await read(ctx.req));
+  await new Adapter('Client').upsert(client_id, client(client_id, client_secret, over));
+  return { client_id };
 }
 
 const routes = {
   'GET /__test/ready': () => ({ ok: true }),
   'GET /__test/stats': stats,
   'GET /__test/log': (ctx) => log.slice(Number(ctx.query.from || 0)),
+  'POST /__test/clients': register,
   'POST /__test/reset': reset,
   'POST /__test/faults': async (ctx) => (faults = faults.concat(JSON.parse(await read(ctx.req)))),
   'POST /__test/revoke-grants': (ctx) => ({ revoked: revokeGrants(ctx.query) }),

@@ -1,10 +1,20 @@
 //! What the scenarios share: a whole vault on SQLite against the simulated provider, on a manual clock, with every store
 //! call open to faults, and a search for secrets in everything that came out of it.
 
+#![expect(clippy::missing_panics_doc, reason = "a harness for tests: it panics when the test has failed")]
+
 mod canary;
 mod checks;
+mod polled;
 mod world;
 
 pub use self::canary::Canary;
 pub use self::checks::assert_refused;
-pub use self::world::{BINDING, World, WorldBuilder, binding, other_binding};
+pub use self::polled::polled;
+pub use self::world::{BINDING, Events, KEYS, World, WorldBuilder, binding, other_binding};
+
+/// The README's program, run as a doc test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+#[derive(Debug)]
+pub struct Readme;

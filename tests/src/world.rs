@@ -1,7 +1,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
 use tempfile::TempDir;
+use tokio::sync::watch;
 use url::Url;
 use vault_core::connect::{Connect, Connected};
 use vault_core::connector::Connector;
@@ -21,7 +25,7 @@ use crate::Canary;
 /// The session secret of the user's browser.
 pub const BINDING: &str = "the session of the user's own browser";
 /// The key of every scenario. Several vaults on one database need the same.
-const KEYS: &str = "k1:c2Nhbi1mb3ItdGhpcy1rZXktMDEyMzQ1Njc4OWFiY2Q=";
+pub const KEYS: &str = "k1:c2Nhbi1mb3ItdGhpcy1rZXktMDEyMzQ1Njc4OWFiY2Q=";
 /// Where the provider sends the browser back to.
 const REDIRECT_URI: &str = "https://app.example.com/connect/callback";
 
@@ -103,8 +107,9 @@ impl WorldBuilder {
         let provider = provider.start().await.expect("a free port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let canary = Canary::new();
-        let events = Events { seen: Arc::default(), canary: canary.clone() };
-        let (vault, faults) = vault(&folder, &clock, &events, self.vault).await;
+        let events = Events::new(&canary);
+        let options = self.vault.unwrap_or(|builder| builder);
+        let (vault, faults) = vault(&folder, &clock, &events, options).await.expect("the vault starts");
         let definition = self.provider.map_or_else(|| provider.provider(), |provide| provide(&provider));
         let new = NewConnector::new("demo", definition)
             .client(provider.client_id(), ClientSecret::new(provider.client_secret()));
@@ -122,8 +127,8 @@ async fn vault(
     folder: &TempDir,
     clock: &ManualClock,
     events: &Events,
-    options: Option<fn(VaultBuilder) -> VaultBuilder>,
-) -> (Vault, FaultStore) {
+    options: impl FnOnce(VaultBuilder) -> VaultBuilder,
+) -> Result<(Vault, FaultStore), Error> {
     let store = SqliteStore::open(folder.path().join("vault.db")).await.expect("the database opens");
     let faults = FaultStore::with_clock(Stores::from_backend(store), Arc::new(clock.clone()));
     let builder = Vault::builder()
@@ -133,11 +138,11 @@ async fn vault(
         .redirect_uri(REDIRECT_URI)
         .observer(events.clone())
         .clock(clock.clone());
-    let builder = match options {
-        Some(change) => change(builder),
-        None => builder,
-    };
-    (builder.build().await.expect("the vault starts"), faults)
+    Ok((options(builder).build().await?, faults))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn http() -> GuardedHttp {
@@ -157,7 +162,87 @@ impl World {
 
     /// Another vault on the same database, clock and keys: a second process, as far as the vault can tell.
     pub async fn second_vault(&self) -> (Vault, FaultStore) {
-        vault(&self.folder, &self.clock, &self.events, None).await
+        self.second_vault_with(|builder| builder).await.expect("the vault starts")
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// Those of [`VaultBuilder::build`].
+    pub async fn second_vault_with(
+        &self,
+        options: impl FnOnce(VaultBuilder) -> VaultBuilder,
+    ) -> Result<(Vault, FaultStore), Error> {
+        self.note(vault(&self.folder, &self.clock, &self.events, options).await)
+    }
+
+    async fn database_connection(&self) -> SqliteConnection {
+        let options = SqliteConnectOptions::new().filename(self.database());
+        options.busy_timeout(Duration::from_secs(30)).connect().await.expect("the database opens")
+    }
+
+    /// Does to the database what somebody with access to it could; answers how many rows it changed.
+    pub async fn sql(&self, statement: impl Into<String>) -> u64 {
+        let mut connection = self.database_connection().await;
+        let done = sqlx::query(AssertSqlSafe(statement.into())).execute(&mut connection).await;
+        done.expect("good SQL").rows_affected()
+    }
+
+    /// What a query finds, as bytes.
+    pub async fn cell(&self, query: impl Into<String>) -> Vec<u8> {
+        let mut connection = self.database_connection().await;
+        let cell = sqlx::query_scalar(AssertSqlSafe(query.into())).fetch_one(&mut connection).await;
+        cell.expect("good SQL and a row")
+    }
+
+    /// How many rows a table has.
+    pub async fn rows(&self, table: &str) -> i64 {
+        let mut connection = self.database_connection().await;
+        let query = AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
+        sqlx::query_scalar(query).fetch_one(&mut connection).await.expect("good SQL")
+    }
+
+    /// One sealed column of a user's connection.
+    pub async fn blob(&self, user: &str, column: &str) -> Vec<u8> {
+        self.cell(format!("SELECT {column} FROM vault_connections WHERE owner_id = '{user}'")).await
+    }
+
+    /// The same of the connection of that id.
+    pub async fn blob_of(&self, id: &[u8], column: &str) -> Vec<u8> {
+        self.cell(format!("SELECT {column} FROM vault_connections WHERE id = x'{}'", hex(id))).await
+    }
+
+    /// Overwrites one.
+    pub async fn set_blob(&self, user: &str, column: &str, bytes: &[u8]) {
+        let hex = hex(bytes);
+        let changed = self
+            .sql(format!("UPDATE vault_connections SET {column} = x'{hex}' WHERE owner_id = '{user}'"))
+            .await;
+        assert_eq!(changed, 1, "{user} has one connection");
+    }
+
+    /// Ends every refresh lease, as time would: the database's clock is the machine's, which no test moves.
+    pub async fn lapse_leases(&self) {
+        self.sql("UPDATE vault_connections SET lease_until = 0 WHERE lease_until IS NOT NULL").await;
+    }
+
+    /// Moves time past the end of every access token.
+    pub fn expire_tokens(&self) {
+        self.clock.advance(Duration::from_secs(2 * 60 * 60));
+    }
+
+    /// A connector like [`connector`](Self::connector), not registered yet.
+    pub fn new_connector(&self, name: &str) -> NewConnector {
+        let secret = ClientSecret::new(self.provider.client_secret());
+        NewConnector::new(name, self.connector.provider().clone()).client(self.provider.client_id(), secret)
+    }
+
+    /// The whole flow from any start, as that account at the provider.
+    ///
+    /// # Errors
+    /// Those of [`Vault::complete`].
+    pub async fn connect_as(&self, connect: Connect, account: &str) -> Result<Connected, Error> {
+        self.deliver(&self.query_of(connect, account).await).await
     }
 
     /// The database file.
@@ -216,14 +301,6 @@ impl World {
         self.complete(self.callback(user).await).await
     }
 
-    /// The whole flow for an authorization with options, as any account.
-    ///
-    /// # Errors
-    /// Those of [`Vault::complete`].
-    pub async fn authorize(&self, connect: Connect, account: &str) -> Result<Connected, Error> {
-        self.deliver(&self.query_of(connect, account).await).await
-    }
-
     /// A query arrives at the callback in the user's own session.
     ///
     /// # Errors
@@ -263,7 +340,19 @@ impl World {
     /// The events so far.
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
-        self.events.seen.lock().expect("no panics while noting").clone()
+        self.events.seen()
+    }
+
+    /// How many of the events so far are such.
+    #[must_use]
+    pub fn count_events(&self, such: impl Fn(&Event) -> bool) -> usize {
+        self.events.seen.borrow().iter().filter(|event| such(event)).count()
+    }
+
+    /// Waits until there was such an event.
+    pub async fn until_event(&self, such: impl Fn(&Event) -> bool + Send + Sync) {
+        let mut seen = self.events.seen.subscribe();
+        let _ = seen.wait_for(|events| events.iter().any(&such)).await.expect("the observer lives on");
     }
 }
 
@@ -280,15 +369,30 @@ impl Drop for World {
     }
 }
 
+/// Keeps every event, and has the canary look at it.
 #[derive(Debug, Clone)]
-struct Events {
-    seen: Arc<Mutex<Vec<Event>>>,
+pub struct Events {
+    seen: Arc<watch::Sender<Vec<Event>>>,
     canary: Canary,
+}
+
+impl Events {
+    /// None yet.
+    #[must_use]
+    pub fn new(canary: &Canary) -> Self {
+        Self { seen: Arc::default(), canary: canary.clone() }
+    }
+
+    /// The events so far.
+    #[must_use]
+    pub fn seen(&self) -> Vec<Event> {
+        self.seen.borrow().clone()
+    }
 }
 
 impl Observer for Events {
     fn event(&self, event: &Event) {
         self.canary.shown(event);
-        self.seen.lock().expect("no panics while noting").push(event.clone());
+        self.seen.send_modify(|seen| seen.push(event.clone()));
     }
 }

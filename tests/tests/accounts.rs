@@ -5,7 +5,7 @@ use std::time::Duration;
 use vault_core::connector::{AccountPolicy, Connector, ConnectorUpdate};
 use vault_core::event::Event;
 use vault_core::id::Slot;
-use vault_core::{AccessToken, ClientSecret, Disconnected, Error, ErrorKind, NewConnector, Provider};
+use vault_core::{AccessToken, Disconnected, Error, ErrorKind, Provider};
 use vault_testkit::simulator::{Endpoint, Fault, IdTokenFlaw, Revocation};
 use vault_tests::{World, assert_refused, binding};
 
@@ -37,7 +37,7 @@ async fn each_slot_holds_an_account_of_its_own() {
     let world = World::start().await;
     for (name, account) in [("home", "alice"), ("work", "alice-at-work"), ("again", "alice")] {
         let connect = world.connecting("alice").slot(slot(name));
-        let connected = world.authorize(connect, account).await.expect("connects");
+        let connected = world.connect_as(connect, account).await.expect("connects");
         assert_eq!((connected.connection().slot.as_str(), connected.account_id()), (name, Some(account)));
     }
     let listed = [("again", "alice"), ("home", "alice"), ("work", "alice-at-work")];
@@ -61,7 +61,7 @@ async fn a_reconnect_with_another_account_is_rejected_and_the_old_connection_kep
     let world = with_policy(AccountPolicy::Reject).await;
     world.connect("alice").await.expect("connects");
     let before = world.token("alice").await.expect("a token");
-    let reconnect = world.authorize(world.connecting("alice"), "mallory").await;
+    let reconnect = world.connect_as(world.connecting("alice"), "mallory").await;
     assert_refused(reconnect, ErrorKind::AccountMismatch, "user alice");
     world.assert_unchanged("alice", &before).await;
     assert_eq!(accounts(&world, "alice").await, [("default".to_owned(), "alice".to_owned())]);
@@ -72,7 +72,7 @@ async fn a_reconnect_with_another_account_replaces_the_old_and_revokes_its_grant
     let world = with_policy(AccountPolicy::Replace).await;
     world.connect("alice").await.expect("connects");
     let before = world.token("alice").await.expect("a token");
-    world.authorize(world.connecting("alice"), "alice-the-second").await.expect("connects");
+    world.connect_as(world.connecting("alice"), "alice-the-second").await.expect("connects");
     assert_eq!(accounts(&world, "alice").await, [("default".to_owned(), "alice-the-second".to_owned())]);
     let after = world.token("alice").await.expect("a token");
 
@@ -90,7 +90,7 @@ async fn a_replaced_account_whose_provider_is_down_is_revoked_later() {
     let before = world.token("alice").await.expect("a token");
     world.provider.inject(Endpoint::Revoke, Fault::unavailable("120"));
     let gate = world.provider.hold_next(Endpoint::Revoke);
-    world.authorize(world.connecting("alice"), "alice-the-second").await.expect("connects");
+    world.connect_as(world.connecting("alice"), "alice-the-second").await.expect("connects");
     gate.arrived().await;
     assert_eq!(world.user("alice").owed_revocations().await.expect("a listing").len(), 1);
     gate.release();
@@ -119,8 +119,8 @@ async fn a_replaced_account_that_is_connected_in_another_slot_too_is_not_revoked
         .await;
     world.connect("alice").await.expect("connects");
     let sibling = world.connecting("alice").slot(slot("sibling"));
-    world.authorize(sibling, "alice").await.expect("connects");
-    world.authorize(world.connecting("alice"), "alice-the-second").await.expect("connects");
+    world.connect_as(sibling, "alice").await.expect("connects");
+    world.connect_as(world.connecting("alice"), "alice-the-second").await.expect("connects");
     assert!(world.vault.shutdown(Duration::from_secs(1)).await);
     assert_eq!(world.provider.count(Endpoint::Revoke), 0);
     let sibling = token_in(&world, "alice", slot("sibling")).await.expect("a token");
@@ -133,7 +133,7 @@ async fn a_reconnect_with_another_account_goes_into_a_slot_named_after_it() {
     world.connect("alice").await.expect("connects");
     let before = world.token("alice").await.expect("a token");
     for _ in 0..2 {
-        let connected = world.authorize(world.connecting("alice"), "second").await.expect("connects");
+        let connected = world.connect_as(world.connecting("alice"), "second").await.expect("connects");
         assert_eq!(connected.connection().slot.as_str(), "second");
     }
     let both = [("default", "alice"), ("second", "second")];
@@ -147,8 +147,8 @@ async fn a_slot_named_after_an_account_that_holds_another_is_not_overwritten() {
     let world = with_policy(AccountPolicy::NewSlot).await;
     world.connect("alice").await.expect("connects");
     let taken = world.connecting("alice").slot(slot("second"));
-    world.authorize(taken, "third").await.expect("connects");
-    let connected = world.authorize(world.connecting("alice"), "second").await;
+    world.connect_as(taken, "third").await.expect("connects");
+    let connected = world.connect_as(world.connecting("alice"), "second").await;
     assert_refused(connected, ErrorKind::AccountMismatch, "slot second");
     let both = [("default", "alice"), ("second", "third")];
     assert_eq!(accounts(&world, "alice").await, both.map(|(slot, id)| (slot.to_owned(), id.to_owned())));
@@ -164,7 +164,7 @@ async fn more_scopes_are_a_new_consent_and_a_new_token() {
 
     let scopes = ["openid", "calendar.read", "calendar.write"];
     let wider = world.connecting("alice").scopes(scopes);
-    let connected = world.authorize(wider, "alice").await.expect("connects");
+    let connected = world.connect_as(wider, "alice").await.expect("connects");
     assert_eq!(connected.scopes().collect::<Vec<_>>(), scopes);
     let read = world.user("alice").token(world.connector.id()).require_scopes(["calendar.write"]);
     let token = world.note(read.await).expect("a token");
@@ -194,12 +194,12 @@ async fn an_upgrade_that_fails_leaves_the_connection_as_it_was() {
         (Fault::error(401, "invalid_client"), ErrorKind::ProviderMisconfigured, "invalid_client"),
     ] {
         world.provider.inject(Endpoint::Token, fault);
-        assert_refused(world.authorize(wider(), "alice").await, kind, names);
+        assert_refused(world.connect_as(wider(), "alice").await, kind, names);
         world.assert_unchanged("alice", &before).await;
     }
     world.provider.switch(|switches| switches.granted_scopes = Some(vec!["openid".to_owned()]));
     let missing = vec!["calendar.read".to_owned(), "calendar.write".to_owned()];
-    let narrowed = world.authorize(wider(), "alice").await;
+    let narrowed = world.connect_as(wider(), "alice").await;
     assert_refused(narrowed, ErrorKind::MissingScopes { missing }, "calendar.write");
     world.assert_unchanged("alice", &before).await;
 }
@@ -211,7 +211,7 @@ async fn what_is_not_required_may_be_refused_by_the_user() {
         switches.granted_scopes = Some(vec!["openid".to_owned(), "calendar.read".to_owned()]);
     });
     let connect = world.connecting("alice").scopes(["openid", "calendar.read", "calendar.write"]);
-    let connected = world.authorize(connect.require_scopes(["calendar.read"]), "alice").await;
+    let connected = world.connect_as(connect.require_scopes(["calendar.read"]), "alice").await;
     assert_eq!(connected.expect("connects").scopes().collect::<Vec<_>>(), ["openid", "calendar.read"]);
     let listed = world.user("alice").connections().await.expect("a listing");
     assert_eq!(listed[0].missing_scopes().collect::<Vec<_>>(), ["calendar.write"]);
@@ -280,10 +280,8 @@ async fn the_nonce_of_one_flow_is_no_good_in_another() {
 
 /// The connector `demo` of another tenant.
 async fn register_in(world: &World, tenant: &str) -> Connector {
-    let new = NewConnector::new("demo", world.provider.provider())
-        .client(world.provider.client_id(), ClientSecret::new(world.provider.client_secret()));
     let connectors = world.vault.tenant(tenant).connectors().expect("a tenant id");
-    connectors.register(new).await.expect("registers")
+    connectors.register(world.new_connector("demo")).await.expect("registers")
 }
 
 #[tokio::test]
@@ -295,7 +293,7 @@ async fn the_same_user_id_in_two_tenants_is_two_users() {
     assert!(other.connections().await.expect("a listing").is_empty());
     assert_refused(world.note(other.token(theirs.id()).await), ErrorKind::NotConnected, "tenant other");
 
-    let connected = world.authorize(other.connect(theirs.id()), "their-alice").await.expect("connects");
+    let connected = world.connect_as(other.connect(theirs.id()), "their-alice").await.expect("connects");
     assert_eq!(connected.connection().tenant.as_str(), "other");
     let token = world.note(other.token(theirs.id()).await).expect("a token");
     assert_eq!(world.provider.describe(token.expose_secret()).expect("known").account, "their-alice");

@@ -10,11 +10,6 @@ use vault_tests::{World, assert_refused, binding};
 
 const NEXT_SECRET: &str = "the-next-client-secret-0123456789";
 
-fn new(world: &World, name: &str) -> NewConnector {
-    NewConnector::new(name, world.provider.provider())
-        .client(world.provider.client_id(), ClientSecret::new(world.provider.client_secret()))
-}
-
 async fn names(connectors: &Connectors) -> Vec<String> {
     let listed = connectors.list().await.expect("a listing");
     listed.iter().map(|connector| connector.name().to_owned()).collect()
@@ -24,7 +19,7 @@ async fn names(connectors: &Connectors) -> Vec<String> {
 async fn a_connector_is_registered_found_and_listed_without_its_secret() {
     let world = World::start().await;
     let connectors = world.vault.connectors();
-    let new = new(&world, "another").scopes(["calendar.read", "calendar.read"]);
+    let new = world.new_connector("another").scopes(["calendar.read", "calendar.read"]);
     world.canary.shown(&new);
     let registered = world.note(connectors.register(new).await).expect("registers");
     let by_id = world.note(connectors.get(registered.id()).await).expect("is there");
@@ -47,18 +42,18 @@ async fn a_connector_is_registered_found_and_listed_without_its_secret() {
 async fn a_name_is_taken_once_in_a_tenant_and_free_in_another() {
     let world = World::start().await;
     let connectors = world.vault.connectors();
-    let twice = world.note(connectors.register(new(&world, "demo")).await);
+    let twice = world.note(connectors.register(world.new_connector("demo")).await);
     assert_refused(twice, ErrorKind::NameTaken, "`demo`");
-    let second = connectors.register(new(&world, "second")).await.expect("registers");
+    let second = connectors.register(world.new_connector("second")).await.expect("registers");
     let renamed = connectors.update(second.id(), ConnectorUpdate::new().name("demo")).await;
     assert_refused(world.note(renamed), ErrorKind::NameTaken, "`demo`");
     assert_eq!(names(&connectors).await, ["demo", "second"]);
 
     let others = world.vault.tenant("other").connectors().expect("a tenant id");
-    assert!(others.register(new(&world, "demo")).await.is_ok());
+    assert!(others.register(world.new_connector("demo")).await.is_ok());
     let renamed = connectors.update(second.id(), ConnectorUpdate::new().name("third")).await;
     assert_eq!(renamed.expect("renames").name(), "third");
-    assert!(connectors.register(new(&world, "second")).await.is_ok(), "the old name is free");
+    assert!(connectors.register(world.new_connector("second")).await.is_ok(), "the old name is free");
 }
 
 #[tokio::test]
@@ -67,14 +62,17 @@ async fn a_bad_registration_names_what_is_wrong_and_registers_nothing() {
     let connectors = world.vault.connectors();
     let provider = || world.provider.provider();
     for (bad, names) in [
-        (new(&world, ""), "name"),
-        (new(&world, "a\nb"), "name"),
-        (new(&world, &"x".repeat(256)), "name"),
+        (world.new_connector(""), "name"),
+        (world.new_connector("a\nb"), "name"),
+        (world.new_connector(&"x".repeat(256)), "name"),
         (NewConnector::new("another", provider()).client("", ClientSecret::new("secret")), "client id"),
-        (new(&world, "another").client_auth(vault_core::connector::ClientAuth::None), "with a secret"),
-        (new(&world, "another").field("", "x"), "field"),
-        (new(&world, "another").field("site", "("), "`site`"),
-        (new(&world, "another").var("nobody", "x"), "nobody"),
+        (
+            world.new_connector("another").client_auth(vault_core::connector::ClientAuth::None),
+            "with a secret",
+        ),
+        (world.new_connector("another").field("", "x"), "field"),
+        (world.new_connector("another").field("site", "("), "`site`"),
+        (world.new_connector("another").var("nobody", "x"), "nobody"),
     ] {
         assert_refused(world.note(connectors.register(bad).await), ErrorKind::InvalidInput, names);
     }
@@ -183,7 +181,7 @@ async fn there_is_nothing_to_promote_or_rotate_without_a_secret() {
     assert_refused(world.note(rotated), ErrorKind::InvalidInput, "public client");
 
     world.provider.add_client("public-client", "", ClientAuth::None);
-    world.authorize(world.user("alice").connect(public.id()), "alice").await.expect("connects");
+    world.connect_as(world.user("alice").connect(public.id()), "alice").await.expect("connects");
 }
 
 #[tokio::test]
@@ -239,7 +237,7 @@ async fn a_connector_is_for_the_owners_it_names() {
             [(world.user("alice"), user, "shared account only"), (world.vault.shared(), shared, "users only")]
         {
             if allowed {
-                world.authorize(handle.connect(id), "alice").await.expect("connects");
+                world.connect_as(handle.connect(id), "alice").await.expect("connects");
                 assert!(world.note(handle.token(id).await).is_ok());
             } else {
                 let started = world.note(handle.connect(id).start(&binding()).await);
@@ -271,7 +269,7 @@ async fn extra_fields_are_checked_whole_and_come_with_the_connection() {
     }
     assert_eq!(world.faults.calls("flows.insert"), 0);
 
-    world.authorize(connecting("acme", "eu"), "alice").await.expect("connects");
+    world.connect_as(connecting("acme", "eu"), "alice").await.expect("connects");
     let token = world.token("alice").await.expect("a token");
     assert_eq!(token.connection_config("site"), Some("acme"));
     let listed = world.user("alice").connections().await.expect("a listing");
@@ -283,7 +281,7 @@ async fn a_connector_may_have_a_redirect_uri_of_its_own_from_the_list() {
     let own = "https://app.example.com/own";
     let world =
         World::builder().vault(|vault| vault.redirect_uri("https://app.example.com/own")).start().await;
-    let connector = new(&world, "own").redirect_uri(own);
+    let connector = world.new_connector("own").redirect_uri(own);
     let connector = world.vault.connectors().register(connector).await.expect("registers");
     assert_eq!(connector.redirect_uri(), own);
     let query = world.query_of(world.user("alice").connect(connector.id()), "alice").await;

@@ -74,6 +74,7 @@ impl From<RevocationRecord> for OwedRevocation {
 struct Owed {
     registration: Registration,
     config: BTreeMap<String, String>,
+    account: Option<String>,
     access: Option<String>,
     refresh: Option<String>,
 }
@@ -83,6 +84,7 @@ struct Owed {
 struct OwedRef<'a> {
     registration: &'a Registration,
     config: BTreeMap<&'a str, &'a str>,
+    account: Option<&'a str>,
     access: Option<&'a str>,
     refresh: Option<&'a str>,
 }
@@ -92,14 +94,13 @@ pub(crate) async fn disconnect(core: &Arc<Core>, key: ConnectionKey) -> Result<D
     core.detached(async move {
         // First the flows: one that completes after this finds its connection gone, and stops.
         task.stores.flows.cancel(&key.tenant, &key.owner, Some(&key.connector)).await?;
-        let (owed, shared) = match remove(&task, &key).await? {
+        let owed = match remove(&task, &key).await? {
             Removed::Nothing => return Ok(Disconnected::NotConnected),
-            Removed::Removed { owed, shared } => (owed, shared),
+            Removed::Removed(owed) => owed,
         };
         task.report(&Event::Disconnected { key });
         match owed {
-            Some(owed) => Ok(settle(&task, owed).await),
-            None if shared => Ok(Disconnected::StillShared),
+            Some(owed) => Ok(settle(&task, *owed).await),
             None => Ok(Disconnected::Unsupported),
         }
     })
@@ -108,7 +109,8 @@ pub(crate) async fn disconnect(core: &Arc<Core>, key: ConnectionKey) -> Result<D
 
 enum Removed {
     Nothing,
-    Removed { owed: Option<RevocationRecord>, shared: bool },
+    /// What is owed for it now; nothing, if its tokens do not open or its connector is gone.
+    Removed(Option<Box<RevocationRecord>>),
 }
 
 async fn remove(core: &Core, key: &ConnectionKey) -> Result<Removed, Error> {
@@ -118,17 +120,16 @@ async fn remove(core: &Core, key: &ConnectionKey) -> Result<Removed, Error> {
         };
         let version = record.version;
         // What cannot be opened cannot be revoked, but it can and must be removed.
-        let (owed, shared) = match core.open_record(record).await {
-            Ok(loaded) if shares_grant(core, &loaded).await? => (None, true),
-            Ok(loaded) => (owe(core, &loaded, None).await?, false),
+        let owed = match core.open_record(key, record).await {
+            Ok(loaded) => owe(core, &loaded, None).await?,
             Err(error) if error.is_retryable() => return Err(error),
             Err(error) => {
                 tracing::warn!(%error, "disconnecting a connection that does not open");
-                (None, false)
+                None
             }
         };
-        match core.stores.connections.delete(key, version, owed.as_ref()).await? {
-            Put::Written => return Ok(Removed::Removed { owed, shared }),
+        match delete(core, key, version, owed.as_ref()).await? {
+            Put::Written => return Ok(Removed::Removed(owed.map(Box::new))),
             Put::Conflict(None) => return Ok(Removed::Nothing),
             Put::Conflict(Some(_)) => {}
         }
@@ -136,43 +137,20 @@ async fn remove(core: &Core, key: &ConnectionKey) -> Result<Removed, Error> {
     Err(Error::new(ErrorKind::Contended, format!("{key} kept changing")))
 }
 
-/// Whether revoking would end another connection of this owner: same client, same account, and a provider that revokes
-/// more than the one token (`REFRESH.md` section 6).
-pub(crate) async fn shares_grant(core: &Core, loaded: &Loaded) -> Result<bool, Error> {
-    let Some(account) = &loaded.tokens.grant.account else {
-        return Ok(false);
+/// When the acknowledgement is lost, a look at the store tells: gone is gone.
+async fn delete(
+    core: &Core,
+    key: &ConnectionKey,
+    version: Version,
+    owed: Option<&RevocationRecord>,
+) -> Result<Put, Error> {
+    let error = match core.stores.connections.delete(key, version, owed).await {
+        Err(error) if error.is_retryable() => error,
+        done => return Ok(done?),
     };
-    let registered = match core.registered(&loaded.record.key.tenant, &loaded.record.key.connector).await {
-        Ok(registered) => registered,
-        Err(error) if *error.kind() == ErrorKind::UnknownConnector => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    if registered.provider.spec().revoke.radius == Radius::Token {
-        return Ok(false);
-    }
-    let key = &loaded.record.key;
-    let filter =
-        ConnectionFilter { tenant: key.tenant.clone(), owner: Some(key.owner.clone()), connector: None };
-    let mut page = Page::first(100);
-    loop {
-        let listed = core.stores.connections.list(&filter, &page).await?;
-        for other in listed.items {
-            if other.key == *key || other.status != ConnectionStatus::Active {
-                continue;
-            }
-            let summary = core.open_summary(&other.key, other.incarnation, &other.summary).await;
-            let same = summary.is_ok_and(|summary| {
-                summary.client_id == loaded.tokens.grant.client_id
-                    && summary.account.is_some_and(|other| other.id == *account)
-            });
-            if same {
-                return Ok(true);
-            }
-        }
-        page.after = listed.next;
-        if page.after.is_none() {
-            return Ok(false);
-        }
+    match core.stores.connections.get(key).await {
+        Ok(None) => Ok(Put::Written),
+        _ => Err(error.into()),
     }
 }
 
@@ -198,6 +176,7 @@ pub(crate) async fn owe(
     let body = OwedRef {
         registration: &registered.registration,
         config: loaded.tokens.config.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+        account: loaded.tokens.grant.account.as_deref(),
         access: loaded.tokens.default_access().map(|access| access.token.as_str()),
         refresh: loaded.tokens.refresh_token.as_deref(),
     };
@@ -247,16 +226,17 @@ pub(crate) async fn settle_due(core: &Core, mut record: RevocationRecord) -> Res
 /// Revokes, and notes how it went.
 async fn settle(core: &Core, record: RevocationRecord) -> Disconnected {
     let outcome = match revoke(core, &record).await {
-        Ok(RevokeOutcome::Revoked) => {
-            core.report(&Event::Revoked { key: record.key.clone() });
-            Disconnected::Revoked
-        }
-        Ok(RevokeOutcome::Unsupported) => Disconnected::Unsupported,
+        Ok(outcome) => outcome,
         Err(error) => {
             tracing::debug!(%error, "revocation failed");
             return postpone(core, record, error.retry_after()).await;
         }
     };
+    match outcome {
+        Disconnected::Revoked => core.report(&Event::Revoked { key: record.key.clone() }),
+        Disconnected::Unsupported => abandoned(core, &record),
+        _ => {}
+    }
     if let Err(error) = core.stores.connections.delete_owed(&record.key, record.id).await {
         // Done but not crossed off: maintenance revokes once more, which is harmless.
         tracing::debug!(%error, "a settled revocation is still on record");
@@ -264,32 +244,76 @@ async fn settle(core: &Core, record: RevocationRecord) -> Disconnected {
     outcome
 }
 
-async fn revoke(core: &Core, record: &RevocationRecord) -> Result<RevokeOutcome, Error> {
+async fn revoke(core: &Core, record: &RevocationRecord) -> Result<Disconnected, Error> {
     let plain = core.sealer.open(&context(record), &record.sealed).await?;
     let owed: Owed = postcard::from_bytes(plain.expose_secret()).map_err(|error| {
         Error::new(ErrorKind::CorruptRecord, "an owed revocation does not decode").with_source(error)
     })?;
+    let (client_id, account) = (owed.registration.client_id.clone(), owed.account);
     // The connector's own record knows of secrets that were rotated since; the sealed copy serves when it is gone.
     let registered = match core.registered(&record.key.tenant, &record.key.connector).await {
         Ok(registered) => registered,
-        Err(error) if *error.kind() == ErrorKind::UnknownConnector => {
-            Registered::detached(&record.key.tenant, &record.key.connector, owed.registration)?
-        }
-        Err(error) => return Err(error),
+        Err(error) if error.is_retryable() => return Err(error),
+        Err(_) => Registered::detached(&record.key.tenant, &record.key.connector, owed.registration)?,
     };
+    if registered.provider.spec().revoke.radius != Radius::Token
+        && let Some(account) = account
+        && shares_grant(core, &record.key, &client_id, &account).await?
+    {
+        return Ok(Disconnected::StillShared);
+    }
     let endpoints = registered.endpoints(core, &owed.config).await?;
     let (access, refresh) = (owed.access.map(SecretString::new), owed.refresh.map(SecretString::new));
     let tokens = RevokeTokens { access: access.as_ref(), refresh: refresh.as_ref() };
-    registered.client(core, &endpoints).revoke(tokens).await.map_err(|failure| failure.error)
+    match registered.client(core, &endpoints).revoke(tokens).await {
+        Ok(RevokeOutcome::Revoked) => Ok(Disconnected::Revoked),
+        Ok(RevokeOutcome::Unsupported) => Ok(Disconnected::Unsupported),
+        Err(failure) => Err(failure.error),
+    }
+}
+
+/// Whether revoking would end a connection that this owner has now: same client, same account, and a provider that
+/// revokes more than the one token. Asked right before revoking, not at the disconnect: the user may have connected the
+/// account again while the revocation was owed, and of two siblings that go at once the last must see that it is.
+async fn shares_grant(
+    core: &Core,
+    gone: &ConnectionKey,
+    client_id: &str,
+    account: &str,
+) -> Result<bool, Error> {
+    let filter =
+        ConnectionFilter { tenant: gone.tenant.clone(), owner: Some(gone.owner.clone()), connector: None };
+    let mut page = Page::first(100);
+    loop {
+        let listed = core.stores.connections.list(&filter, &page).await?;
+        for other in listed.items.iter().filter(|other| other.status == ConnectionStatus::Active) {
+            match core.open_summary(&other.key, other.incarnation, &other.summary).await {
+                Ok(summary)
+                    if summary.client_id == client_id
+                        && summary.account.as_ref().is_some_and(|other| other.id == account) =>
+                {
+                    return Ok(true);
+                }
+                Err(error) if error.is_retryable() => return Err(error),
+                _ => {}
+            }
+        }
+        page.after = listed.next;
+        if page.after.is_none() {
+            return Ok(false);
+        }
+    }
+}
+
+fn abandoned(core: &Core, record: &RevocationRecord) {
+    core.report(&Event::RevocationAbandoned { key: record.key.clone(), attempts: record.attempts });
 }
 
 async fn postpone(core: &Core, mut record: RevocationRecord, asked: Option<Duration>) -> Disconnected {
     let (now, before) = (core.now(), record.version);
     record.attempts = record.attempts.saturating_add(1);
-    let event = |record: &RevocationRecord| (record.key.clone(), record.attempts);
     if now.saturating_since(record.created_at) > core.settings.revocation_limit {
-        let (key, attempts) = event(&record);
-        core.report(&Event::RevocationAbandoned { key, attempts });
+        abandoned(core, &record);
         if let Err(error) = core.stores.connections.delete_owed(&record.key, record.id).await {
             tracing::debug!(%error, "an abandoned revocation is still on record");
         }
@@ -305,7 +329,6 @@ async fn postpone(core: &Core, mut record: RevocationRecord, asked: Option<Durat
             tracing::debug!(%error, "a postponed revocation keeps its old time");
         }
     }
-    let (key, attempts) = event(&record);
-    core.report(&Event::RevocationPending { key, attempts });
+    core.report(&Event::RevocationPending { key: record.key, attempts: record.attempts });
     Disconnected::Pending
 }

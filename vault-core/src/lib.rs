@@ -1,4 +1,98 @@
-//! Stub front page.
+//! A vault for the OAuth connections of an application's users: it connects them, keeps their tokens fresh, seals what it
+//! stores, and revokes at the provider what they disconnect.
+//!
+//! ```
+//! # use vault_core::http::HttpClient;
+//! use vault_core::{Callback, Catalog, ClientSecret, KeyRing, NewConnector, SessionBinding, Stores, Vault};
+//!
+//! # async fn example(
+//! #     stores: Stores, guarded_http: impl HttpClient, secret: String, session_cookie: &str, query: &str,
+//! # ) -> Result<(), vault_core::Error> {
+//! let vault = Vault::builder()
+//!     .stores(stores) // Stores::from_backend(SqliteStore::open("vault.db").await?), of vault-sqlx
+//!     .keys(KeyRing::from_env("VAULT_KEYS")?)
+//!     .http(guarded_http) // GuardedHttp::new()?, of vault-http
+//!     .redirect_uri("https://app.example.com/connect/callback")
+//!     .build()
+//!     .await?;
+//!
+//! // An admin, once: the host's OAuth app at the provider.
+//! let gmail = NewConnector::new("gmail", Catalog::builtin().provider("google")?)
+//!     .client("client-id", ClientSecret::new(secret))
+//!     .scopes(["openid", "email", "https://www.googleapis.com/auth/gmail.send"]);
+//! let gmail = vault.connectors().register(gmail).await?;
+//!
+//! // A user connects. The browser goes to `started.url()`, and comes back with `query`.
+//! let session = SessionBinding::new(session_cookie)?;
+//! let started = vault.user("alice").connect(gmail.id()).return_to("/settings").start(&session).await?;
+//! let connected = vault.complete(Callback::from_query(query)?, &session).await?;
+//!
+//! // Backend code, whenever it acts for the user.
+//! let token = vault.user("alice").token(gmail.id()).await?;
+//! let authorization = format!("Bearer {}", token.expose_secret());
+//!
+//! vault.user("alice").disconnect(gmail.id()).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The [`guide`] goes through all of it. The README has the same as a program that runs.
+//!
+//! # Main types
+//!
+//! | type | is |
+//! |---|---|
+//! | [`Vault`], [`VaultBuilder`] | the entry: cheap to clone, no globals, its parts passed in |
+//! | [`OwnerHandle`] | one user's connections, or the shared ones: `connect`, `token`, `connections`, `disconnect` |
+//! | [`TenantHandle`] | the same for hosts with tenants |
+//! | [`Provider`], [`Catalog`] | an authorization server and its quirks, as data ([format](provider)) |
+//! | [`NewConnector`], [`Connectors`](connector::Connectors) | the host's OAuth apps, registered at run time |
+//! | [`SessionBinding`], [`Callback`] | what ties a flow to a browser session, and what the browser brings back |
+//! | [`TokenRequest`], [`AccessToken`] | a token read, and its answer |
+//! | [`KeyRing`] | the key-encryption keys ([sealing](seal)) |
+//! | [`Stores`] | the storage, behind four small traits ([contract](store)) |
+//! | [`HttpClient`](http::HttpClient), [`Clock`](clock::Clock), [`Observer`](event::Observer) | network, time and events, passed in |
+//! | [`Error`], [`ErrorKind`] | one error; its kind says what to do |
+//!
+//! The crate root has what most applications name. Everything else is in the module that defines it.
+//!
+//! # What it guarantees
+//!
+//! - A sealed token opens only for the tenant, owner, connector, slot, incarnation and generation that it was sealed for.
+//!   An edited or moved record is [`ErrorKind::CorruptRecord`], and is left as it is.
+//! - A read that finds a good token is one store call, once the data key is in memory: no lock, no write, no request.
+//! - All who need a refresh share one: within a process by joining it, across processes by a lease in the store. It runs in
+//!   a task of its own, so a caller that stops waiting changes nothing.
+//! - New tokens are stored before anybody gets them; while the store is down they are held, written again and again, and
+//!   handed out only after [`Event::PersistPending`](event::Event::PersistPending).
+//! - What a refresh brings after a disconnect or a reconnect is never stored.
+//! - Only a refusal of the refresh token that is stored, or the end of an access token that cannot be refreshed, makes a
+//!   connection [`NeedsReauthorization`](ErrorKind::NeedsReauthorization).
+//! - Codes and refresh tokens go to the endpoint or origin that is sealed with their flow or grant.
+//! - A failed or denied connect leaves an existing connection working.
+//! - Secrets have types of their own ([`secret`]): redacted, not printable, wiped on drop. None is in an error, an event, a
+//!   log line or a clear column.
+//!
+//! # What it does not do
+//!
+//! - Open sockets or files, except for a key file: the store and the HTTP client are passed in. What they must guarantee is
+//!   on [`store`] and [`http::HttpClient`].
+//! - Know who the user is. The host authenticates the request, then says `vault.user(id)`.
+//! - Protect against code in the same process, or against the loss of the database.
+//! - Remember across a crash that a refresh was under way. The process that comes next sends the stored refresh token at
+//!   once. At a provider that ends the whole grant when a spent refresh token comes back, the user then has to connect
+//!   again.
+//! - Re-wrap data keys under a new key-encryption key: old ones stay in the [`KeyRing`], to decrypt.
+//! - API keys, passwords, the device grant, token exchange, PAR, JAR, DPoP, mutual TLS. What the provider format can name
+//!   and the engine cannot do is refused at registration.
+//!
+//! # Features
+//!
+//! None. The crate needs a tokio runtime with time enabled.
+//!
+//! # Versions
+//!
+//! Rust 1.94 or later.
 
 pub mod clock;
 pub mod connect;
@@ -9,6 +103,7 @@ mod disconnect;
 pub mod entropy;
 mod error;
 pub mod event;
+pub mod guide;
 pub mod http;
 pub mod id;
 mod listing;

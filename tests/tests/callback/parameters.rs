@@ -1,7 +1,6 @@
 //! What the query says.
 
-use vault_core::ClientSecret;
-use vault_core::{Callback, ErrorKind, NewConnector, Provider};
+use vault_core::{Callback, ErrorKind, Provider};
 use vault_testkit::simulator::{Endpoint, IssParam, Simulator};
 use vault_tests::{World, assert_refused, binding};
 
@@ -83,9 +82,7 @@ async fn k12_a_provider_that_promises_no_issuer_need_not_send_it() {
 #[tokio::test]
 async fn k13_a_state_is_good_at_its_own_connectors_callback_only() {
     let world = World::start().await;
-    let other = NewConnector::new("other", world.provider.provider())
-        .client(world.provider.client_id(), ClientSecret::new(world.provider.client_secret()));
-    let other = world.vault.connectors().register(other).await.expect("registers");
+    let other = world.vault.connectors().register(world.new_connector("other")).await.expect("registers");
     let query = world.query("alice").await;
     let at = |connector| Callback::from_query(&query).expect("a callback").at_connector(connector);
 

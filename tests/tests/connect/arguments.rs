@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use vault_core::connector::ConnectorUpdate;
 use vault_core::id::{ConnectorId, UserId};
-use vault_core::{Catalog, ClientSecret, ErrorKind, NewConnector, Provider};
+use vault_core::{Catalog, ErrorKind, Provider};
 use vault_tests::{World, assert_refused};
 
 use super::{param, params, start};
@@ -14,12 +14,6 @@ async fn assert_nothing_began(world: &World) {
     assert_eq!(world.faults.calls("flows.insert"), 0);
     assert_eq!(world.provider.calls().len(), 0);
     world.assert_not_connected("alice").await;
-}
-
-/// A connector that could be registered in `world`.
-fn another(world: &World) -> NewConnector {
-    NewConnector::new("another", world.provider.provider())
-        .client(world.provider.client_id(), ClientSecret::new(world.provider.client_secret()))
 }
 
 #[tokio::test]
@@ -57,7 +51,8 @@ async fn c02_a_redirect_uri_is_allowed_only_to_the_letter() {
         let connectors = world.vault.connectors();
         let started = start(&world, world.connecting("alice").redirect_uri(uri)).await;
         assert_refused(started, kind.clone(), &named);
-        let registered = world.note(connectors.register(another(&world).redirect_uri(uri)).await);
+        let registered =
+            world.note(connectors.register(world.new_connector("another").redirect_uri(uri)).await);
         assert_refused(registered, kind.clone(), &named);
         let update = ConnectorUpdate::new().redirect_uri(uri);
         assert_refused(world.note(connectors.update(world.connector.id(), update).await), kind, &named);
@@ -117,7 +112,7 @@ async fn c04_a_bad_scope_is_named_by_its_index_and_doubles_are_merged() {
         assert_refused(started, kind.clone(), index);
         let required = start(&world, world.connecting("alice").require_scopes(scopes)).await;
         assert_refused(required, kind.clone(), index);
-        let registered = world.note(connectors.register(another(&world).scopes(scopes)).await);
+        let registered = world.note(connectors.register(world.new_connector("another").scopes(scopes)).await);
         assert_refused(registered, kind.clone(), index);
         let update = ConnectorUpdate::new().scopes(scopes);
         assert_refused(world.note(connectors.update(world.connector.id(), update).await), kind, index);
@@ -150,7 +145,7 @@ async fn c06_user_ids_are_never_normalised() {
     let users = ["alice", "Alice", "alice ", "jos\u{e9}", "jose\u{301}", "\u{fb01}", "fi"];
     for (index, user) in users.into_iter().enumerate() {
         let account = format!("account-{index}");
-        world.authorize(world.connecting(user), &account).await.expect("connects");
+        world.connect_as(world.connecting(user), &account).await.expect("connects");
     }
     for (index, user) in users.into_iter().enumerate() {
         let listed = world.user(user).connections().await.expect("a listing");
@@ -187,7 +182,8 @@ async fn c07_no_parameter_of_the_protocol_can_be_set() {
         let connectors = world.vault.connectors();
         let started = start(&world, world.connecting("alice").authorize_param(name, "x")).await;
         assert_refused(started, kind.clone(), &named);
-        let registered = world.note(connectors.register(another(&world).authorize_param(name, "x")).await);
+        let registered =
+            world.note(connectors.register(world.new_connector("another").authorize_param(name, "x")).await);
         assert_refused(registered, kind.clone(), &named);
         let params = BTreeMap::from([(name.to_owned(), "x".to_owned())]);
         let update = ConnectorUpdate::new().authorize_params(params);

@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{self, Account, ExchangeRequest, Expected};
 use crate::provider::endpoints::Endpoints;
-use crate::provider::spec::{CallbackMethod, IdentitySource, IssMode, ScopesCheck, Spec};
+use crate::provider::spec::{CallbackMethod, Capture, IdentitySource, IssMode, ScopesCheck, Spec};
 use crate::secret::SecretString;
 use crate::store::FlowRecord;
 
@@ -256,8 +256,7 @@ async fn judge(
     let mut config: BTreeMap<String, String> = flow.config.clone();
     for (name, value) in captured {
         if let Some(rule) = spec.callback.capture.get(name).filter(|rule| rule.persist && !rule.secret) {
-            config
-                .insert(if rule.field.is_empty() { name.clone() } else { rule.field.clone() }, value.clone());
+            config.insert(field_name(name, rule), value.clone());
         }
     }
     config.extend(reply.config.clone());
@@ -289,13 +288,28 @@ async fn judge(
             client_id: flow.client_id.clone(),
             account: account.map(|account| account.id),
         },
-        secrets: reply
-            .secrets
-            .iter()
-            .map(|(name, secret)| (name.clone(), secret.expose_secret().to_owned()))
-            .collect(),
+        secrets: secrets(spec, captured, &reply),
     };
     Ok(New { tokens, summary })
+}
+
+/// What was captured and is secret itself, such as a webhook URL.
+fn secrets(
+    spec: &Spec,
+    captured: &BTreeMap<String, String>,
+    reply: &oauth::TokenReply,
+) -> Vec<(String, String)> {
+    let from_callback = captured.iter().filter_map(|(name, value)| {
+        let rule = spec.callback.capture.get(name).filter(|rule| rule.persist && rule.secret)?;
+        Some((field_name(name, rule), value.clone()))
+    });
+    let from_reply =
+        reply.secrets.iter().map(|(name, value)| (name.clone(), value.expose_secret().to_owned()));
+    from_callback.chain(from_reply).collect()
+}
+
+fn field_name(param: &str, rule: &Capture) -> String {
+    if rule.field.is_empty() { param.to_owned() } else { rule.field.clone() }
 }
 
 pub(crate) fn origin(url: &Url) -> String {
@@ -354,7 +368,7 @@ async fn identify(
     }
 }
 
-/// OpenID Connect Core 5.3.2: a userinfo answer about somebody else than the id_token is not to be used.
+/// OpenID Connect Core 5.3.2: a userinfo answer about somebody else than the `id_token` is not to be used.
 fn check_subject(
     spec: &Spec,
     claims: Option<&serde_json::Value>,

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation, Slot};
 use crate::provider::spec::Spec;
 use crate::refresh::schedule;
-use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord, Version};
+use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, Version};
 
 const TRIES: usize = 8;
 
@@ -42,36 +42,22 @@ pub(super) async fn keep(
                     let message = format!("{key} belongs to another account");
                     return Err(Error::new(ErrorKind::AccountMismatch, message));
                 }
-                AccountPolicy::Replace if disconnect::shares_grant(core, old).await? => {}
                 AccountPolicy::Replace => owed = disconnect::owe(core, old, Some(registered)).await?,
             }
         }
         let record = build(core, registered.provider.spec(), &key, new).await?;
         let condition = old.as_ref().map_or(Condition::Absent, |old| Condition::Version(old.version()));
-        if write(core, &record, condition, owed.as_ref()).await? {
-            if let Some(owed) = owed {
-                disconnect::settle_soon(core, owed);
+        match core.put(&record, condition, owed.as_ref()).await? {
+            Put::Written => {
+                if let Some(owed) = owed {
+                    disconnect::settle_soon(core, owed);
+                }
+                return Ok(key);
             }
-            return Ok(key);
+            Put::Conflict(_) => {}
         }
     }
     Err(Error::new(ErrorKind::Contended, format!("{key} kept changing")))
-}
-
-/// Whether the record was written. A fault may have struck after the write: what is there then decides.
-async fn write(
-    core: &Core,
-    record: &ConnectionRecord,
-    condition: Condition,
-    owed: Option<&RevocationRecord>,
-) -> Result<bool, Error> {
-    match core.stores.connections.put(record, condition, owed).await {
-        Ok(put) => Ok(put == Put::Written),
-        Err(fault) => match core.stores.connections.get(&record.key).await {
-            Ok(Some(stored)) if stored.version == record.version => Ok(true),
-            _ => Err(fault.into()),
-        },
-    }
 }
 
 /// What stands in the slot. A record that no longer opens must not keep the user from connecting again.
@@ -94,7 +80,7 @@ async fn load_leniently(core: &Core, key: &ConnectionKey) -> Result<Option<Old>,
         return Ok(None);
     };
     let version = record.version;
-    match core.open_record(record).await {
+    match core.open_record(key, record).await {
         Ok(loaded) => Ok(Some(Old::Opened(Box::new(loaded)))),
         Err(error) if error.is_retryable() => Err(error),
         Err(_) => Ok(Some(Old::Sealed(version))),

@@ -13,8 +13,7 @@ use crate::error::{Error, ErrorKind, printable};
 use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{AuthorizeRequest, asked_scopes, new_verifier};
 use crate::provider::endpoints::Endpoints;
-use crate::provider::scopes::check_extra_params;
-use crate::provider::spec::{PkceMode, Spec, VarSource};
+use crate::provider::spec::{PkceMode, ScopesCheck, Spec, VarSource};
 use crate::provider::vars::check_vars;
 use crate::store::{FlowInsert, FlowRecord};
 
@@ -81,7 +80,7 @@ impl Connect {
     }
 
     /// The scopes without which there is no connection. By default all that are asked for, unless the provider lets
-    /// users untick single ones: then none.
+    /// users untick single ones, or does not report exactly what it granted: then none.
     pub fn require_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
         self.required = Some(scopes.into_iter().map(Into::into).collect());
         self
@@ -135,13 +134,12 @@ impl Connect {
         let spec = registered.provider.spec();
         let mut params = registered.registration.params.clone();
         params.extend(self.params);
-        check_extra_params(spec, &params)?;
         let config = check_config(&registered, self.config)?;
         let asked = self.scopes.unwrap_or_else(|| registered.registration.scopes.clone());
         let requested = asked_scopes(spec, &registered.provider.check_scopes(&asked)?);
         let required = match self.required {
             Some(required) => registered.provider.check_scopes(&required)?,
-            None if spec.granular => Vec::new(),
+            None if spec.granular || spec.scopes_check != ScopesCheck::Exact => Vec::new(),
             None => requested.clone(),
         };
         let endpoints = registered.endpoints(core, &config).await?;
@@ -153,11 +151,9 @@ impl Connect {
         let url = registered.client(core, &endpoints).authorize_url(&AuthorizeRequest {
             redirect_uri: &redirect_uri,
             scopes: &requested,
-            optional_scopes: &[],
             state: &state,
             verifier: verifier.as_ref(),
             nonce: nonce.as_ref(),
-            login_hint: None,
             extra: &params,
         })?;
         let replaces = core.stores.connections.get(&key).await?.map(|record| record.incarnation);

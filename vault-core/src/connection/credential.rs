@@ -23,7 +23,7 @@ pub(crate) struct TokenSet {
     pub(crate) refresh_expires_at: Option<Timestamp>,
     pub(crate) earliest_refresh_at: Option<Timestamp>,
     pub(crate) refreshed_at: Timestamp,
-    /// Older refresh tokens that may still be the live one (`REFRESH.md` h17); at most three.
+    /// Room for older refresh tokens that may still be the live one. Nothing fills it yet.
     pub(crate) alternates: Vec<String>,
     pub(crate) grant: Grant,
     /// Captured secrets that are not tokens, such as webhook URLs.

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation};
 use crate::seal::{Context, Purpose};
 use crate::secret::SecretBytes;
-use crate::store::{ConnectionRecord, ConnectionStatus};
+use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord};
 
 /// What a token read found.
 #[derive(Debug)]
@@ -36,22 +36,32 @@ impl Core {
         let Some(bytes) = self.stores.connections.read(key).await? else {
             return Ok(None);
         };
-        let Packed { status, incarnation, generation, .. } = Packed::parse(&bytes)?;
-        let tokens = self.open_tokens(key, &bytes).await?;
+        let packed = Packed::parse(key, &bytes)?;
+        let tokens = self.open_tokens(key, packed).await?;
+        let Packed { status, incarnation, generation, .. } = packed;
         Ok(Some(Read { status, incarnation, generation, tokens }))
     }
 
     /// From the primary.
     pub(crate) async fn load(&self, key: &ConnectionKey) -> Result<Option<Loaded>, Error> {
         match self.stores.connections.get(key).await? {
-            Some(record) => self.open_record(record).await.map(Some),
+            Some(record) => self.open_record(key, record).await.map(Some),
             None => Ok(None),
         }
     }
 
-    pub(crate) async fn open_record(&self, record: ConnectionRecord) -> Result<Loaded, Error> {
-        let key = &record.key;
-        let packed = Packed::parse(&record.credential)?;
+    /// Opens what the store has under `key`. A row that says it is another connection's is not believed: the same row
+    /// under another id would open, for somebody else.
+    pub(crate) async fn open_record(
+        &self,
+        key: &ConnectionKey,
+        record: ConnectionRecord,
+    ) -> Result<Loaded, Error> {
+        if record.key != *key {
+            let message = format!("{key}: another connection's record is in its place");
+            return Err(Error::new(ErrorKind::CorruptRecord, message));
+        }
+        let packed = Packed::parse(key, &record.credential)?;
         let same = (packed.status, packed.incarnation, packed.generation)
             == (record.status, record.incarnation, record.generation);
         if !same {
@@ -60,15 +70,31 @@ impl Core {
                 format!("{key}: its columns contradict each other"),
             ));
         }
-        let tokens = self.open_tokens(key, &record.credential).await?;
+        let tokens = self.open_tokens(key, packed).await?;
         Ok(Loaded { record, tokens })
     }
 
-    async fn open_tokens(&self, key: &ConnectionKey, bytes: &[u8]) -> Result<TokenSet, Error> {
-        let packed = Packed::parse(bytes)?;
+    async fn open_tokens(&self, key: &ConnectionKey, packed: Packed<'_>) -> Result<TokenSet, Error> {
         let context = credential_context(key, packed.incarnation, packed.generation);
         let plain = self.sealer.open(&context, packed.sealed).await?;
         Ok(Credential::from_bytes(plain.expose_secret())?.into_tokens())
+    }
+
+    /// Writes a record. A write whose acknowledgement was lost is recognised by its version.
+    pub(crate) async fn put(
+        &self,
+        record: &ConnectionRecord,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+    ) -> Result<Put, Error> {
+        let error = match self.stores.connections.put(record, condition, owed).await {
+            Err(error) if error.is_retryable() => error,
+            done => return Ok(done?),
+        };
+        match self.stores.connections.get(&record.key).await {
+            Ok(Some(found)) if found.version == record.version => Ok(Put::Written),
+            _ => Err(error.into()),
+        }
     }
 
     /// Seals `tokens` into `record.credential`, for the record's status, incarnation and generation.
@@ -113,7 +139,7 @@ impl Core {
 
 /// Marks a record; its tokens stay sealed as they are.
 pub(crate) fn set_status(record: &mut ConnectionRecord, status: ConnectionStatus) -> Result<(), Error> {
-    let packed = Packed { status, ..Packed::parse(&record.credential)? };
+    let packed = Packed { status, ..Packed::parse(&record.key, &record.credential)? };
     record.credential = packed.to_bytes();
     record.status = status;
     Ok(())

@@ -1,5 +1,5 @@
 use crate::error::{Error, ErrorKind};
-use crate::id::Incarnation;
+use crate::id::{ConnectionKey, Incarnation};
 use crate::store::ConnectionStatus;
 
 /// What a token read needs, in the one value that a store reads for it: status, incarnation and generation in clear,
@@ -15,8 +15,10 @@ pub(crate) struct Packed<'a> {
 const HEADER: usize = 1 + 16 + 8;
 
 impl<'a> Packed<'a> {
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
-        let corrupt = || Error::new(ErrorKind::CorruptRecord, "a stored credential is truncated or not ours");
+    pub(crate) fn parse(key: &ConnectionKey, bytes: &'a [u8]) -> Result<Self, Error> {
+        let corrupt = || {
+            Error::new(ErrorKind::CorruptRecord, format!("{key}: its credential is truncated or not ours"))
+        };
         let (status, rest) = bytes.split_first().ok_or_else(corrupt)?;
         let (incarnation, rest) = rest.split_first_chunk::<16>().ok_or_else(corrupt)?;
         let (generation, sealed) = rest.split_first_chunk::<8>().ok_or_else(corrupt)?;

@@ -61,7 +61,7 @@ impl Connectors {
         };
         record.sealed = self.core.seal_registration(&record, &registration).await?;
         match self.core.stores.connectors.put(&record, Condition::Absent).await? {
-            NamedPut::Written => Registered::new(record, registration)?.view(),
+            NamedPut::Written => Ok(Registered::new(record, registration)?.view()),
             NamedPut::NameTaken => Err(name_taken(&record.name)),
             NamedPut::Conflict(_) => Err(Error::new(ErrorKind::Contended, "the new connector's id is taken")),
         }
@@ -72,7 +72,7 @@ impl Connectors {
     /// # Errors
     /// As the type says.
     pub async fn get(&self, id: &ConnectorId) -> Result<Connector, Error> {
-        self.core.registered(&self.tenant, id).await?.view()
+        Ok(self.core.registered(&self.tenant, id).await?.view())
     }
 
     /// The connector of that name, if there is one.
@@ -81,7 +81,7 @@ impl Connectors {
     /// As the type says.
     pub async fn find(&self, name: &str) -> Result<Option<Connector>, Error> {
         match self.core.stores.connectors.find(&self.tenant, name).await? {
-            Some(record) => self.core.open_registration(record).await?.view().map(Some),
+            Some(record) => Ok(Some(self.core.open_registration(record).await?.view())),
             None => Ok(None),
         }
     }
@@ -96,7 +96,7 @@ impl Connectors {
         loop {
             let listed = self.core.stores.connectors.list(&self.tenant, &page).await?;
             for record in listed.items {
-                all.push(self.core.open_registration(record).await?.view()?);
+                all.push(self.core.open_registration(record).await?.view());
             }
             page.after = listed.next;
             if page.after.is_none() {
@@ -194,7 +194,7 @@ impl Connectors {
             record.updated_at = self.core.now();
             record.sealed = self.core.seal_registration(record, &registered.registration).await?;
             match self.core.stores.connectors.put(record, Condition::Version(before)).await? {
-                NamedPut::Written => return registered.view(),
+                NamedPut::Written => return Ok(registered.view()),
                 NamedPut::NameTaken => return Err(name_taken(&record.name)),
                 NamedPut::Conflict(_) => {}
             }
@@ -238,9 +238,9 @@ impl Registered {
         Self::new(record, registration)
     }
 
-    fn view(&self) -> Result<Connector, Error> {
+    fn view(&self) -> Connector {
         let Self { record, registration, provider, .. } = self;
-        Ok(Connector {
+        Connector {
             id: record.id.clone(),
             name: record.name.clone(),
             provider: provider.clone(),
@@ -253,7 +253,7 @@ impl Registered {
             rotating: registration.next_secret.is_some(),
             created_at: SystemTime::from(record.created_at),
             updated_at: SystemTime::from(record.updated_at),
-        })
+        }
     }
 
     /// The provider's endpoints for a connection with that config: from the provider file, and from its metadata where

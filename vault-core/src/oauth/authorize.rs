@@ -11,36 +11,18 @@ use zeroize::Zeroizing;
 use super::client::Client;
 use crate::entropy::{Entropy, EntropyError};
 use crate::error::{Error, ErrorKind};
+use crate::provider::scopes::check_extra_params;
 use crate::provider::spec::{Authorize, PkceHash, PkceMode, RedirectUri, ResponseMode, Spec};
 use crate::secret::SecretString;
-
-/// What only the vault may set.
-const RESERVED: [&str; 12] = [
-    "client_id",
-    "client_secret",
-    "code_challenge",
-    "code_challenge_method",
-    "nonce",
-    "redirect_uri",
-    "request",
-    "request_uri",
-    "response_mode",
-    "response_type",
-    "scope",
-    "state",
-];
 
 pub(crate) struct AuthorizeRequest<'a> {
     /// Or its alias, where the provider has one.
     pub(crate) redirect_uri: &'a str,
     pub(crate) scopes: &'a [String],
-    /// Sent only where the provider has a parameter for them.
-    pub(crate) optional_scopes: &'a [String],
     pub(crate) state: &'a SecretString,
     /// `None` exactly when the provider has no PKCE.
     pub(crate) verifier: Option<&'a SecretString>,
     pub(crate) nonce: Option<&'a SecretString>,
-    pub(crate) login_hint: Option<&'a str>,
     /// From the connector; it may change the provider file's parameters, but none that protects the flow.
     pub(crate) extra: &'a BTreeMap<String, String>,
 }
@@ -69,17 +51,13 @@ pub(crate) fn asked_scopes(spec: &Spec, scopes: &[String]) -> Vec<String> {
 impl Client<'_> {
     pub(crate) fn authorize_url(&self, request: &AuthorizeRequest<'_>) -> Result<Url, Error> {
         let spec = &self.spec.authorize;
+        check_extra_params(self.spec, request.extra)?;
         let standard = self.standard_url(request)?;
         let mut query = Query::of(&standard, spec);
         for (name, value) in &spec.params {
             query.set(name, value);
         }
         for (name, value) in request.extra {
-            let reserved = [&spec.scope.param].into_iter().chain(spec.rename.values());
-            if RESERVED.contains(&name.as_str()) || reserved.into_iter().any(|own| own == name) {
-                let message = format!("authorization parameter {name} cannot be changed");
-                return Err(Error::new(ErrorKind::InvalidInput, message));
-            }
             query.set(name, value);
         }
         let mut url = standard;
@@ -120,16 +98,8 @@ impl Client<'_> {
         if let Some(resource) = &spec.resource {
             builder = builder.add_extra_param("resource", resource);
         }
-        if let Some(hint) = request.login_hint {
-            builder = builder.add_extra_param("login_hint", hint);
-        }
         if spec.response_mode == ResponseMode::FormPost {
             builder = builder.add_extra_param("response_mode", "form_post");
-        }
-        if let Some(param) = &spec.scope.optional_param
-            && !request.optional_scopes.is_empty()
-        {
-            builder = builder.add_extra_param(param, request.optional_scopes.join(&spec.scope.separator));
         }
         Ok(builder.url().0)
     }

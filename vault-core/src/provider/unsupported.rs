@@ -21,6 +21,7 @@ fn connect(spec: &Spec) -> Vec<(&'static str, bool)> {
         ("authorize.par", authorize.par),
         ("authorize.jar", authorize.jar),
         ("authorize.redirect_uri", aliased),
+        ("authorize.scope.optional_param", authorize.scope.optional_param.is_some()),
         ("authorize.response_mode", form_post),
         ("callback.method", callback.method == CallbackMethod::Post),
         ("callback.hmac", callback.hmac.is_some()),
@@ -49,6 +50,7 @@ fn tokens(spec: &Spec) -> Vec<(&'static str, bool)> {
         ("identity.source", matches!(identity.source, Callback | Introspection)),
         ("identity.call.url", identity.call.as_ref().is_some_and(|call| call.url.is_some())),
         ("revoke.shape", custom),
+        ("errors.forward", spec.errors.iter().any(|rule| rule.forward.is_some())),
     ]
 }
 

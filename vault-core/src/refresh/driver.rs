@@ -17,7 +17,7 @@ use crate::id::AttemptId;
 use crate::oauth::{Failure, FailureClass, RefreshRequest, TokenReply};
 use crate::provider::spec::Spec;
 use crate::secret::SecretString;
-use crate::store::{Condition, ConnectionStatus, Lease, LeaseAcquire, Put, Version};
+use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Lease, LeaseAcquire, Put, Version};
 
 /// How often a waiting driver looks whether the holder of the lease is done.
 const POLL: Duration = Duration::from_millis(200);
@@ -37,7 +37,11 @@ impl Driver {
     #[tracing::instrument(name = "vault.refresh", skip_all, fields(connector = %self.goal.key.connector))]
     pub(super) async fn run(self) {
         let landing = self.drive().await;
-        if let Err(error) = &landing {
+        // Those two have events of their own, from where it was decided.
+        let told = |kind| matches!(kind, &ErrorKind::NeedsReauthorization { .. } | &ErrorKind::NotConnected);
+        if let Err(error) = &landing
+            && !told(error.kind())
+        {
             let kind = error.kind().clone();
             self.core.report(&Event::RefreshFailed { key: self.goal.key.clone(), kind });
         }
@@ -205,7 +209,7 @@ impl Driver {
             FailureClass::Throttled(after) => after,
             FailureClass::ClientMisconfigured | FailureClass::Indeterminate | FailureClass::NotSent => None,
         };
-        self.back_off(loaded, retry_after).await;
+        back_off(&self.core, loaded.record, retry_after).await;
         Err(failure.error)
     }
 
@@ -228,7 +232,7 @@ impl Driver {
         loaded.record.version = Version::random(&*self.core.entropy)?;
         loaded.record.due_at = None;
         loaded.record.updated_at = self.core.now();
-        match self.core.stores.connections.put(&loaded.record, Condition::Version(before), None).await? {
+        match self.core.put(&loaded.record, Condition::Version(before), None).await? {
             Put::Written => {
                 self.core.report(&Event::NeedsReauthorization { key: self.goal.key.clone(), reason });
                 Err(needs_reauthorization(&self.goal.key, reason))
@@ -242,26 +246,23 @@ impl Driver {
             }
         }
     }
+}
 
-    /// Keeps maintenance from asking again at once. Nothing depends on this write.
-    async fn back_off(&self, mut loaded: Loaded, retry_after: Option<Duration>) {
-        if loaded.record.due_at.is_none() {
-            return;
-        }
-        let before = loaded.record.version;
-        let (Ok(due_at), Ok(version)) = (
-            schedule::retry_at(&self.core, retry_after, self.core.now()),
-            Version::random(&*self.core.entropy),
-        ) else {
-            return;
-        };
-        loaded.record.due_at = Some(due_at);
-        loaded.record.version = version;
-        if let Err(error) =
-            self.core.stores.connections.put(&loaded.record, Condition::Version(before), None).await
-        {
-            tracing::debug!(%error, "back-off not stored");
-        }
+/// Keeps maintenance from asking again at once. Nothing depends on this write.
+pub(super) async fn back_off(core: &Core, mut record: ConnectionRecord, retry_after: Option<Duration>) {
+    let Some(due_at) = record.due_at else {
+        return;
+    };
+    let before = record.version;
+    let (Ok(retry_at), Ok(version)) =
+        (schedule::retry_at(core, retry_after, core.now()), Version::random(&*core.entropy))
+    else {
+        return;
+    };
+    record.due_at = Some(due_at.max(retry_at));
+    record.version = version;
+    if let Err(error) = core.stores.connections.put(&record, Condition::Version(before), None).await {
+        tracing::debug!(%error, "back-off not stored");
     }
 }
 

@@ -21,11 +21,13 @@
 
 mod decide;
 mod driver;
+mod due;
 mod flight;
 mod persist;
 mod read;
 pub(crate) mod schedule;
 
+pub(crate) use self::due::refresh_due;
 pub(crate) use self::flight::Flights;
 pub use self::read::TokenRequest;
-pub(crate) use self::read::{refresh_due, report_rejected};
+pub(crate) use self::read::report_rejected;

@@ -27,7 +27,8 @@ impl Driver {
     pub(super) async fn persist(&self, spec: &Spec, loaded: Loaded, reply: TokenReply) -> Landing {
         let spent = (loaded.record.incarnation, loaded.record.generation);
         let now = self.core.now();
-        let tokens = merged(&loaded.tokens, reply, now);
+        let tokens = merged(&loaded.tokens, &reply, now);
+        drop(reply);
         let mut pause = FIRST_PAUSE;
         let mut attempt = Attempt { loaded, written: None };
         loop {
@@ -81,7 +82,7 @@ impl Driver {
         record.updated_at = now;
         self.core.seal_tokens(&mut record, tokens).await?;
         if changed(&attempt.loaded.tokens, tokens) {
-            record.summary = self.new_summary(&record, tokens).await?;
+            self.renew_summary(&mut record, tokens).await?;
         }
         attempt.written = Some(record.version);
         match self.core.stores.connections.put(&record, Condition::Version(before), None).await? {
@@ -110,11 +111,20 @@ impl Driver {
         })));
     }
 
-    async fn new_summary(&self, record: &ConnectionRecord, tokens: &TokenSet) -> Result<Vec<u8>, Error> {
-        let before = self.core.open_summary(&record.key, record.incarnation, &record.summary).await?;
+    /// A summary that does not open stays as it is: it is only what listings show, and no reason to lose tokens.
+    async fn renew_summary(&self, record: &mut ConnectionRecord, tokens: &TokenSet) -> Result<(), Error> {
+        let before = match self.core.open_summary(&record.key, record.incarnation, &record.summary).await {
+            Ok(before) => before,
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, "a summary does not open");
+                return Ok(());
+            }
+        };
         let scopes = tokens.default_access().map(|access| access.scopes.clone()).unwrap_or_default();
         let summary = Summary { scopes, config: tokens.config.clone(), ..before };
-        self.core.seal_summary(&record.key, record.incarnation, &summary).await
+        record.summary = self.core.seal_summary(&record.key, record.incarnation, &summary).await?;
+        Ok(())
     }
 }
 
@@ -125,7 +135,7 @@ struct Attempt {
 }
 
 /// The new token set: what the reply does not say stays (RFC 6749 section 6).
-fn merged(old: &TokenSet, reply: TokenReply, now: Timestamp) -> TokenSet {
+fn merged(old: &TokenSet, reply: &TokenReply, now: Timestamp) -> TokenSet {
     let mut tokens = old.clone();
     let scopes = reply.scopes.clone().or_else(|| old.default_access().map(|access| access.scopes.clone()));
     tokens.access = vec![Access {

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::driver::into_read;
 use super::flight::Goal;
 use crate::clock::Timestamp;
 use crate::connection::{Read, TokenSet};
@@ -112,22 +113,14 @@ impl fmt::Debug for TokenRequest {
 /// The provider refused `token`: whoever says so first has it refreshed, everybody gets the current one.
 pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Result<AccessToken, Error> {
     let key = &token.key;
-    let read = core.read(key).await?.ok_or_else(|| not_connected(key))?;
+    // From the primary: a replica might only know of older tokens than the rejected one.
+    let read = into_read(core.load(key).await?.ok_or_else(|| not_connected(key))?);
     check_usable(key, &read, &[])?;
-    if (read.incarnation, read.generation) != (token.incarnation, token.generation) {
+    let rejected = (read.incarnation, read.generation) == (token.incarnation, token.generation);
+    if !rejected && lives_beyond(&read.tokens, core.now()) {
         return hand_out(key, &read);
     }
-    refreshed(core, key, goal(key, &read, true), core.settings.wait, None, &[]).await
-}
-
-/// For maintenance: refreshes if the connection is still due.
-pub(crate) async fn refresh_due(core: &Arc<Core>, key: &ConnectionKey) -> Result<(), Error> {
-    match core.read(key).await? {
-        Some(read) if read.status == ConnectionStatus::Active => {
-            core.flights.join(core, goal(key, &read, false)).await.map(drop)
-        }
-        _ => Ok(()),
-    }
+    refreshed(core, key, goal(key, &read, rejected), core.settings.wait, None, &[]).await
 }
 
 /// Steps 1 and 2 from the caller's side: wait until the deadline, and fall back on a token that still lives.
@@ -172,7 +165,7 @@ fn is_operators(error: &Error) -> bool {
     )
 }
 
-fn goal(key: &ConnectionKey, read: &Read, rejected: bool) -> Goal {
+pub(super) fn goal(key: &ConnectionKey, read: &Read, rejected: bool) -> Goal {
     Goal { key: key.clone(), incarnation: read.incarnation, generation: read.generation, rejected }
 }
 

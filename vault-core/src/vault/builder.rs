@@ -134,9 +134,9 @@ impl VaultBuilder {
     /// Checks everything, and that the keys open what the store holds.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`] naming what is missing or wrong, also when the keys are not those that the store was
-    /// written with; nothing is written then. [`ErrorKind::StoreUnavailable`] and [`ErrorKind::KeyUnavailable`] when the
-    /// store or a key service does not answer.
+    /// [`ErrorKind::InvalidConfig`] naming what is missing or wrong, also a key that is not the one of its id that the store
+    /// was written with. [`ErrorKind::KeyUnavailable`] when the store was written with keys that the ring lacks, or a key
+    /// service does not answer; [`ErrorKind::StoreUnavailable`] when the store does not. Nothing is written then.
     ///
     /// # Cancel safety
     /// Dropping the future leaves at most the store's canary record.

@@ -27,7 +27,6 @@ pub struct Vault {
 
 impl Vault {
     /// Starts building one.
-    #[must_use]
     pub fn builder() -> VaultBuilder {
         VaultBuilder::new()
     }

@@ -17,11 +17,9 @@ fn authorize(spec: &str, extra: &[(&str, &str)]) -> Result<Url, Error> {
     fixture.client().authorize_url(&AuthorizeRequest {
         redirect_uri: "https://app.test/cb",
         scopes: &["a".into(), "b".into(), "a".into()],
-        optional_scopes: &["o".into(), "p".into()],
         state: &SecretString::new("the-state"),
         verifier: Some(&SecretString::new(VERIFIER)),
         nonce: None,
-        login_hint: None,
         extra: &extra.iter().map(own).collect(),
     })
 }
@@ -62,7 +60,6 @@ fn a_providers_differences_are_applied() {
         [authorize.scope]
         separator = ','
         param = 'user_scope'
-        optional_param = 'optional_scope'
         required_for_refresh = ['offline', 'b']
         [authorize.pkce]
         method_label = 's256'
@@ -76,7 +73,6 @@ fn a_providers_differences_are_applied() {
         ("appid", "id"),
         ("code_challenge", "13d31e961a1ad8ec2f16b10c4c982e0876a878ad6df144566ee1894acb70f9c3"),
         ("code_challenge_method", "s256"),
-        ("optional_scope", "o,p"),
         ("prompt", "none"),
         ("redirect_uri", "https://app.test/cb"),
         ("resource", "https://api.test/"),
@@ -116,11 +112,9 @@ fn pkce_is_not_left_out_silently() {
     let result = fixture.client().authorize_url(&AuthorizeRequest {
         redirect_uri: "https://app.test/cb",
         scopes: &[],
-        optional_scopes: &[],
         state: &SecretString::new("s"),
         verifier: None,
         nonce: None,
-        login_hint: None,
         extra: &BTreeMap::new(),
     });
     assert_eq!(result.expect_err("no verifier").to_string(), "PKCE verifier missing");

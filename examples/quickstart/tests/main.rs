@@ -1,0 +1,6 @@
+//! The quickstart as its users meet it: a program that is started, and a web app that is visited.
+
+mod browser;
+mod program;
+mod script;
+mod web;
