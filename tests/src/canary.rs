@@ -12,14 +12,16 @@ use tracing_subscriber::fmt::MakeWriter;
 #[derive(Debug, Clone, Default)]
 pub struct Canary {
     shown: Arc<Mutex<String>>,
+    /// Where the log stood when the scenario began: what came before cannot hold its secrets.
+    log_from: usize,
 }
 
 impl Canary {
     /// Starts to collect the log, if that has not begun yet.
     #[must_use]
     pub fn new() -> Self {
-        log();
-        Self::default()
+        let log_from = log().0.lock().expect("no panics while logging").len();
+        Self { log_from, ..Self::default() }
     }
 
     /// Takes note of something that a user could see: an error, an event, a listing. `Debug`, pretty `Debug`, and the
@@ -41,7 +43,8 @@ impl Canary {
     /// Panics if one of `secrets` came out.
     pub fn check(&self, secrets: &[String], database: &Path) {
         let shown = self.shown.lock().expect("no panics while noting").clone();
-        let log = String::from_utf8_lossy(&log().0.lock().expect("no panics while logging")).into_owned();
+        let log = log().0.lock().expect("no panics while logging")[self.log_from..].to_vec();
+        let log = String::from_utf8_lossy(&log);
         // As text, with a stand-in for what is not ASCII, as secrets are: that searches many times faster than bytes.
         let mut stored = String::new();
         for suffix in ["", "-wal", "-shm"] {

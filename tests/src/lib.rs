@@ -4,10 +4,12 @@
 #![expect(clippy::missing_panics_doc, reason = "a harness for tests: it panics when the test has failed")]
 
 mod canary;
+mod checks;
 mod polled;
 mod world;
 
 pub use self::canary::Canary;
+pub use self::checks::assert_refused;
 pub use self::polled::polled;
 pub use self::world::{BINDING, Events, KEYS, World, WorldBuilder, binding, other_binding};
 

@@ -242,9 +242,7 @@ impl World {
     /// # Errors
     /// Those of [`Vault::complete`].
     pub async fn connect_as(&self, connect: Connect, account: &str) -> Result<Connected, Error> {
-        let started = connect.start(&binding()).await.expect("the flow starts");
-        let back = self.visit(started.url().clone(), account).await;
-        self.complete(Callback::from_query(back.query().expect("a query")).expect("an honest callback")).await
+        self.deliver(&self.query_of(connect, account).await).await
     }
 
     /// The database file.
@@ -271,8 +269,13 @@ impl World {
 
     /// The same, as the query of the redirect.
     pub async fn query(&self, user: &str) -> String {
-        let started = self.connecting(user).start(&binding()).await.expect("the flow starts");
-        self.visit(started.url().clone(), user).await.query().expect("a query").to_owned()
+        self.query_of(self.connecting(user), user).await
+    }
+
+    /// The same for an authorization with options, as any account.
+    pub async fn query_of(&self, connect: Connect, account: &str) -> String {
+        let started = connect.start(&binding()).await.expect("the flow starts");
+        self.visit(started.url().clone(), account).await.query().expect("a query").to_owned()
     }
 
     /// The browser's trip to the provider as the account named like the user.
@@ -296,6 +299,14 @@ impl World {
     /// Those of [`Vault::complete`].
     pub async fn connect(&self, user: &str) -> Result<Connected, Error> {
         self.complete(self.callback(user).await).await
+    }
+
+    /// A query arrives at the callback in the user's own session.
+    ///
+    /// # Errors
+    /// Those of [`Callback::from_query`] and [`Vault::complete`].
+    pub async fn deliver(&self, query: &str) -> Result<Connected, Error> {
+        self.complete(self.note(Callback::from_query(query))?).await
     }
 
     /// The callback arrives in the user's own session.

@@ -1,5 +1,9 @@
 //! Scenarios of the whole vault.
 
+mod accounts;
+mod callback;
+mod connect;
+mod connectors;
 mod disconnect;
 mod discovery;
 mod http;

@@ -27,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) discovery: Discovery,
     pub(crate) jwks: Jwks,
     pub(crate) flights: Flights,
+    /// Random, so that a [`Moment`] of another process is known for one.
+    pub(crate) process: [u8; 16],
     /// Everything that must finish once begun, whoever stops waiting for it.
     pub(crate) tasks: TaskTracker,
 }
@@ -68,7 +70,23 @@ impl Default for Settings {
     }
 }
 
+/// A moment of one process's monotonic clock, which nobody sets.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Moment {
+    process: [u8; 16],
+    at: Duration,
+}
+
 impl Core {
+    pub(crate) fn moment(&self) -> Moment {
+        Moment { process: self.process, at: self.clock.monotonic() }
+    }
+
+    /// How long ago that was; `None` when it was in another process.
+    pub(crate) fn since(&self, moment: Moment) -> Option<Duration> {
+        (moment.process == self.process).then(|| self.clock.monotonic().saturating_sub(moment.at))
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now().into()
     }

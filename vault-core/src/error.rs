@@ -96,7 +96,7 @@ pub enum ErrorKind {
     UnknownConnector,
     /// The catalog has no such provider.
     UnknownProvider,
-    /// The callback's state belongs to no flow: never issued, already used, or long expired.
+    /// The callback's state belongs to no flow: never issued, already used, cancelled by a disconnect, or long expired.
     UnknownState,
 }
 

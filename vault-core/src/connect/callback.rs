@@ -5,9 +5,9 @@ use crate::error::{Error, ErrorKind, printable};
 use crate::id::ConnectorId;
 use crate::secret::SecretString;
 
-/// The longest callback, in bytes.
-const MAX_BYTES: usize = 16 * 1024;
-const MAX_VALUE: usize = 8 * 1024;
+/// The longest callback, in bytes: room for a long-winded `error_description` in percent-encoding.
+const MAX_BYTES: usize = 32 * 1024;
+const MAX_CODE: usize = 8 * 1024;
 
 /// What the browser brought back from the provider, parsed strictly (RFC 6749 section 4.1.2).
 pub struct Callback {
@@ -21,7 +21,7 @@ impl Callback {
     /// From the raw query of the callback request, without the question mark.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidCallback`] when it is longer than 16 KiB, not UTF-8, repeats a parameter, brings a token (the
+    /// [`ErrorKind::InvalidCallback`] when it is longer than 32 KiB, not UTF-8, repeats a parameter, brings a token (the
     /// implicit grant, which is refused) or has no state.
     pub fn from_query(query: impl AsRef<str>) -> Result<Self, Error> {
         Self::parse(query.as_ref(), false)
@@ -49,7 +49,7 @@ impl Callback {
         }
         let mut params = BTreeMap::new();
         for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-            if value.contains('\u{fffd}') || value.len() > MAX_VALUE {
+            if value.contains('\u{fffd}') {
                 return Err(invalid(format!("invalid callback parameter `{}`", printable(&name))));
             }
             if params.insert(name.clone().into_owned(), SecretString::new(value)).is_some() {
@@ -80,7 +80,8 @@ impl Callback {
     pub(crate) fn code(&self, param: &str, strip_suffix: Option<&str>) -> Result<SecretString, Error> {
         let code = self.param(param).unwrap_or_default();
         let code = strip_suffix.and_then(|suffix| code.strip_suffix(suffix)).unwrap_or(code);
-        if code.is_empty() || !code.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+        let fits = (1..=MAX_CODE).contains(&code.len());
+        if !fits || !code.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
             return Err(invalid("the callback's code is missing or invalid"));
         }
         Ok(SecretString::new(code))

@@ -7,23 +7,21 @@ use url::Url;
 use super::binding::SessionBinding;
 use super::callback::{Callback, invalid};
 use super::flow::{self, Flow, state_hash};
-use crate::connection::{Access, Grant, Loaded, Summary, TokenSet};
-use crate::connector::{AccountPolicy, Registered};
+use super::keep::keep;
+use crate::connection::{Access, Grant, Summary, TokenSet};
+use crate::connector::Registered;
 use crate::core::Core;
-use crate::disconnect;
 use crate::error::{Error, ErrorKind, printable};
 use crate::event::Event;
-use crate::id::{ConnectionKey, Incarnation, Slot};
+use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{self, Account, ExchangeRequest, Expected};
 use crate::provider::endpoints::Endpoints;
 use crate::provider::spec::{CallbackMethod, Capture, IdentitySource, IssMode, ScopesCheck, Spec};
-use crate::refresh::schedule;
 use crate::secret::SecretString;
-use crate::store::{Condition, ConnectionRecord, ConnectionStatus, FlowRecord, Put, Version};
+use crate::store::FlowRecord;
 
 /// Clocks of several processes may differ by so much.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
-const TRIES: usize = 8;
 
 /// A finished authorization.
 #[derive(Debug, Clone)]
@@ -81,7 +79,7 @@ pub(crate) async fn complete(
     core.detached(async move {
         let hash = state_hash(&callback.state);
         let Some(record) = core2.stores.flows.take(&hash).await? else {
-            return Err(Error::new(ErrorKind::UnknownState, "unknown, used or expired state"));
+            return Err(Error::new(ErrorKind::UnknownState, "unknown, used, cancelled or expired state"));
         };
         let result = finish(&core2, &record, &callback, &binding).await;
         if let Err(error) = &result {
@@ -103,58 +101,20 @@ async fn finish(
     callback: &Callback,
     binding: &SessionBinding,
 ) -> Result<Connected, Error> {
-    let flow = core.open_flow(record).await?;
-    check_time(core, record)?;
-    if !binding.matches(&flow.binding) {
-        return Err(Error::new(ErrorKind::SessionMismatch, "the callback came in another session"));
+    let claim = flow::claim(core, record).await?;
+    let redeemed = redeem(core, record, callback, binding).await;
+    let standing = core.stores.flows.take(&claim).await;
+    let Redeemed { flow, registered, grants } = redeemed?;
+    if standing?.is_none() {
+        return Err(cancelled("the user disconnected while the code was exchanged"));
     }
-    if callback.connector.as_ref().is_some_and(|connector| *connector != record.connector) {
-        return Err(invalid("the callback came to another connector's path"));
-    }
-    let key = flow::key(record);
-    let registered = core.registered(&record.tenant, &record.connector).await?;
-    registered.registration.check_owner(&record.owner)?;
-    let spec = registered.provider.spec();
-    let endpoints = registered.endpoints(core, &flow.config).await?;
-    check_callback(callback, &flow, spec, &endpoints)?;
-    if flow.client_id != registered.registration.client_id || flow.token_endpoint != endpoints.token.as_str()
-    {
-        return Err(Error::new(ErrorKind::FlowCancelled, "the connector changed while the user was away"));
-    }
-
-    let code = callback.code(&spec.callback.code_param, spec.callback.strip_suffix.as_deref())?;
-    let captured = capture(callback, spec)?;
-    let verifier = flow.verifier.as_deref().map(SecretString::new);
-    let client = registered.client(core, &endpoints);
-    let grants = client
-        .exchange(&ExchangeRequest {
-            code: &code,
-            verifier: verifier.as_ref(),
-            redirect_uri: &flow.redirect_uri,
-            scopes: &flow.requested,
-            callback: &callback.texts(),
-            state: Some(&callback.state),
-        })
-        .await
-        .map_err(|failure| failure.error)?;
-
     let mut connected =
         Connected { keys: Vec::new(), account: None, scopes: Vec::new(), return_to: flow.return_to.clone() };
-    // All of them are judged before the first is stored.
-    let mut judged = Vec::with_capacity(grants.len());
-    for grant in grants {
-        let key = match &grant.slot {
-            Some(slot) => ConnectionKey { slot: Slot::new(slot)?, ..key.clone() },
-            None => key.clone(),
-        };
-        judged.push((key, judge(core, &registered, &endpoints, &flow, &captured, grant).await?));
-    }
-    for (key, new) in judged {
-        let (account, scopes) = (new.summary.account.clone(), new.summary.scopes.clone());
-        let key = store(core, &registered, &flow, key, new).await?;
+    for (key, new) in grants {
+        let key = keep(core, &registered, &flow, key, &new).await?;
         core.report(&Event::Connected { key: key.clone() });
         if connected.keys.is_empty() {
-            (connected.account, connected.scopes) = (account, scopes);
+            (connected.account, connected.scopes) = (new.summary.account, new.summary.scopes);
         }
         connected.keys.push(key);
     }
@@ -164,10 +124,70 @@ async fn finish(
     Ok(connected)
 }
 
-fn check_time(core: &Core, record: &FlowRecord) -> Result<(), Error> {
+/// What the code was exchanged for, with all that storing it takes.
+struct Redeemed {
+    flow: Flow,
+    registered: Registered,
+    grants: Vec<(ConnectionKey, New)>,
+}
+
+/// Everything short of storing.
+async fn redeem(
+    core: &Core,
+    record: &FlowRecord,
+    callback: &Callback,
+    binding: &SessionBinding,
+) -> Result<Redeemed, Error> {
+    let flow = core.open_flow(record).await?;
+    check_time(core, record, &flow)?;
+    if !binding.matches(&flow.binding) {
+        return Err(Error::new(ErrorKind::SessionMismatch, "the callback came in another session"));
+    }
+    if callback.connector.as_ref().is_some_and(|connector| *connector != record.connector) {
+        return Err(invalid("the callback came to another connector's path"));
+    }
+    let registered = core.registered(&record.tenant, &record.connector).await?;
+    registered.registration.check_owner(&record.owner)?;
+    let spec = registered.provider.spec();
+    let endpoints = registered.endpoints(core, &flow.config).await?;
+    check_callback(callback, &flow, spec, &endpoints)?;
+    if flow.client_id != registered.registration.client_id || flow.token_endpoint != endpoints.token.as_str()
+    {
+        return Err(cancelled("the connector changed while the user was away"));
+    }
+
+    let code = callback.code(&spec.callback.code_param, spec.callback.strip_suffix.as_deref())?;
+    let captured = capture(callback, spec)?;
+    let verifier = flow.verifier.as_deref().map(SecretString::new);
+    let exchange = ExchangeRequest {
+        code: &code,
+        verifier: verifier.as_ref(),
+        redirect_uri: &flow.redirect_uri,
+        scopes: &flow.requested,
+        callback: &callback.texts(),
+        state: Some(&callback.state),
+    };
+    let exchanged = registered.client(core, &endpoints).exchange(&exchange).await;
+    let mut grants = Vec::new();
+    for grant in exchanged.map_err(|failure| failure.error)? {
+        let slot = grant.slot.as_ref().map(Slot::new).transpose()?;
+        let slot = slot.unwrap_or_else(|| record.slot.clone());
+        let new = judge(core, &registered, &endpoints, &flow, &captured, grant).await?;
+        grants.push((ConnectionKey { slot, ..flow::key(record) }, new));
+    }
+    Ok(Redeemed { flow, registered, grants })
+}
+
+pub(super) fn cancelled(why: &'static str) -> Error {
+    Error::new(ErrorKind::FlowCancelled, why)
+}
+
+fn check_time(core: &Core, record: &FlowRecord, flow: &Flow) -> Result<(), Error> {
     let now = core.now();
     // A wall clock that was set back must not stretch a flow's life.
-    if now > record.expires_at || now.saturating_add(CLOCK_SKEW) < record.created_at {
+    let set_back = now.saturating_add(CLOCK_SKEW) < record.created_at;
+    let outlived = core.since(flow.began).is_some_and(|age| age > core.settings.flow_ttl);
+    if now > record.expires_at || set_back || outlived {
         return Err(Error::new(ErrorKind::FlowExpired, "the authorization took too long"));
     }
     Ok(())
@@ -214,9 +234,9 @@ fn capture(callback: &Callback, spec: &Spec) -> Result<BTreeMap<String, String>,
 }
 
 /// Tokens that passed every check, ready to be stored.
-struct New {
-    tokens: TokenSet,
-    summary: Summary,
+pub(super) struct New {
+    pub(super) tokens: TokenSet,
+    pub(super) summary: Summary,
 }
 
 async fn judge(
@@ -236,8 +256,7 @@ async fn judge(
     let mut config: BTreeMap<String, String> = flow.config.clone();
     for (name, value) in captured {
         if let Some(rule) = spec.callback.capture.get(name).filter(|rule| rule.persist && !rule.secret) {
-            config
-                .insert(if rule.field.is_empty() { name.clone() } else { rule.field.clone() }, value.clone());
+            config.insert(field_name(name, rule), value.clone());
         }
     }
     config.extend(reply.config.clone());
@@ -364,100 +383,4 @@ fn check_subject(
         }
         _ => Ok(()),
     }
-}
-
-/// Writes the connection. What stood in its place goes in the same step.
-async fn store(
-    core: &Arc<Core>,
-    registered: &Registered,
-    flow: &Flow,
-    mut key: ConnectionKey,
-    new: New,
-) -> Result<ConnectionKey, Error> {
-    let asked = key.slot.clone();
-    for _ in 0..TRIES {
-        let old = load_leniently(core, &key).await?;
-        if flow.replaces.is_some() && old.is_none() && key.slot == asked {
-            return Err(Error::new(ErrorKind::FlowCancelled, "the user disconnected while at the provider"));
-        }
-        let mut owed = None;
-        if let Some(Old::Opened(old)) = &old
-            && let (Some(before), Some(now)) = (&old.tokens.grant.account, &new.summary.account)
-            && *before != now.id
-        {
-            match registered.registration.policy {
-                AccountPolicy::Reject => {
-                    let message = format!("{key} belongs to another account");
-                    return Err(Error::new(ErrorKind::AccountMismatch, message));
-                }
-                AccountPolicy::NewSlot => {
-                    key.slot = Slot::new(&now.id)?;
-                    continue;
-                }
-                AccountPolicy::Replace => owed = disconnect::owe(core, old, Some(registered)).await?,
-            }
-        }
-        let record = build(core, registered.provider.spec(), &key, &new).await?;
-        let condition = old.as_ref().map_or(Condition::Absent, |old| Condition::Version(old.version()));
-        match core.put(&record, condition, owed.as_ref()).await? {
-            Put::Written => {
-                if let Some(owed) = owed {
-                    disconnect::settle_soon(core, owed);
-                }
-                return Ok(key);
-            }
-            Put::Conflict(_) => {}
-        }
-    }
-    Err(Error::new(ErrorKind::Contended, format!("{key} kept changing")))
-}
-
-/// What stands in the slot. A record that no longer opens must not keep the user from connecting again.
-enum Old {
-    Opened(Box<Loaded>),
-    Sealed(Version),
-}
-
-impl Old {
-    fn version(&self) -> Version {
-        match self {
-            Self::Opened(loaded) => loaded.record.version,
-            Self::Sealed(version) => *version,
-        }
-    }
-}
-
-async fn load_leniently(core: &Core, key: &ConnectionKey) -> Result<Option<Old>, Error> {
-    let Some(record) = core.stores.connections.get(key).await? else {
-        return Ok(None);
-    };
-    let version = record.version;
-    match core.open_record(key, record).await {
-        Ok(loaded) => Ok(Some(Old::Opened(Box::new(loaded)))),
-        Err(error) if error.is_retryable() => Err(error),
-        Err(_) => Ok(Some(Old::Sealed(version))),
-    }
-}
-
-async fn build(core: &Core, spec: &Spec, key: &ConnectionKey, new: &New) -> Result<ConnectionRecord, Error> {
-    let New { tokens, summary } = new;
-    let incarnation = Incarnation::random(&*core.entropy)?;
-    let now = core.now();
-    let expires_at = tokens.default_access().and_then(|access| access.expires_at);
-    let mut record = ConnectionRecord {
-        key: key.clone(),
-        version: Version::random(&*core.entropy)?,
-        incarnation,
-        generation: 1,
-        status: ConnectionStatus::Active,
-        due_at: schedule::due_at(core, spec, tokens, now)?,
-        expires_at,
-        created_at: now,
-        updated_at: now,
-        summary: core.seal_summary(key, incarnation, summary).await?,
-        credential: Vec::new(),
-        refresh: Vec::new(),
-    };
-    core.seal_tokens(&mut record, tokens).await?;
-    Ok(record)
 }

@@ -1,15 +1,19 @@
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
-use crate::core::Core;
+use crate::core::{Core, Moment};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation};
 use crate::seal::{Context, Purpose};
 use crate::secret::{SecretBytes, SecretString};
 use crate::store::FlowRecord;
+
+/// Longer than any exchange; what a crash leaves behind is purged after it.
+const CLAIM: Duration = Duration::from_secs(10 * 60);
 
 /// The sealed part of a pending authorization: all that the callback is held against.
 #[derive(Serialize, Deserialize)]
@@ -28,6 +32,7 @@ pub(crate) struct Flow {
     pub(crate) config: BTreeMap<String, String>,
     /// The connection that stood in the slot when the flow began.
     pub(crate) replaces: Option<Incarnation>,
+    pub(crate) began: Moment,
 }
 
 impl Flow {
@@ -74,6 +79,21 @@ pub(crate) fn random_handle(entropy: &dyn Entropy) -> Result<SecretString, Error
 /// The store sees this, so that reading the store does not let anybody finish a flow.
 pub(crate) fn state_hash(state: &SecretString) -> [u8; 32] {
     blake3::derive_key("token-vault 2026 flow state v1", state.expose_secret().as_bytes())
+}
+
+/// Marks a flow that was taken, so that a disconnect during the exchange still cancels it. Take it back before storing.
+pub(crate) async fn claim(core: &Core, record: &FlowRecord) -> Result<[u8; 32], Error> {
+    let now = core.now();
+    let claim = FlowRecord {
+        state_hash: blake3::derive_key("token-vault 2026 flow claim v1", &record.state_hash),
+        created_at: now,
+        expires_at: now.saturating_add(CLAIM),
+        sealed: Vec::new(),
+        ..record.clone()
+    };
+    // Not one more flow but the same: no cap applies. It cannot exist, as its flow was taken only once.
+    let _ = core.stores.flows.insert(&claim, u32::MAX, now).await?;
+    Ok(claim.state_hash)
 }
 
 impl Drop for Flow {

@@ -3,7 +3,7 @@
 //! ```text
 //! start     connector, scopes, return target checked -> state, PKCE verifier, nonce drawn -> flow sealed under the
 //!           hash of the state -> authorize URL
-//! callback  parsed strictly -> flow taken, once -> session, time, issuer checked -> code exchanged at the flow's own
+//! callback  parsed strictly -> flow taken, once, and a claim left in its place -> session, time, issuer checked -> code exchanged at the flow's own
 //!           token endpoint -> reply, scopes, account checked -> connection written as a new incarnation
 //! ```
 //! Nothing is stored before the last step, and an existing connection keeps working until then.
@@ -12,6 +12,7 @@ mod binding;
 mod callback;
 mod complete;
 mod flow;
+mod keep;
 mod start;
 mod target;
 

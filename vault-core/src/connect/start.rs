@@ -170,6 +170,7 @@ impl Connect {
             nonce: nonce.map(|nonce| nonce.expose_secret().to_owned()),
             config,
             replaces,
+            began: core.moment(),
         };
         insert(core, &key, &flow, state_hash(&state)).await?;
         Ok(Started { url })

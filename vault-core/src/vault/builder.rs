@@ -147,6 +147,8 @@ impl VaultBuilder {
         check(&self.settings)?;
         let sealer = Sealer::start(keys, Arc::clone(&stores.keys), Arc::clone(&self.entropy)).await?;
         let sealer = sealer.with_data_key_scope(self.key_scope);
+        let mut process = [0; 16];
+        self.entropy.fill(&mut process)?;
         let timeout = self.settings.http_timeout;
         let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
         let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
@@ -161,6 +163,7 @@ impl VaultBuilder {
             discovery,
             jwks,
             flights: Flights::default(),
+            process,
             tasks: TaskTracker::new(),
         })))
     }
