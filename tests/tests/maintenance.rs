@@ -114,9 +114,10 @@ async fn connections_that_cannot_be_refreshed_do_not_stand_in_front_of_the_other
     world.set_blob("damaged", "credential", b"noise").await;
     let disable = ConnectorUpdate::new().enabled(false);
     world.vault.connectors().update(off.id(), disable).await.expect("an update");
-    world.clock.advance(Duration::from_secs(60));
+    // More than due times are spread by, so that alice comes last.
+    world.clock.advance(Duration::from_secs(2 * 60));
     world.connect("alice").await.expect("alice connects");
-    world.clock.advance(Duration::from_secs(58 * 60));
+    world.clock.advance(Duration::from_secs(57 * 60));
 
     assert_eq!(pass(&world, 3).await.failed, 3);
     assert_eq!(pass(&world, 3).await.refreshed, 1);
