@@ -306,3 +306,34 @@ async fn the_same_user_id_in_two_tenants_is_two_users() {
     assert!(world.token("alice").await.is_ok());
     assert_eq!(accounts(&world, "alice").await, [("default".to_owned(), "alice".to_owned())]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_grants_none_is_stored_unless_all_are_good() {
+    let world = World::builder()
+        .provider(|provider| {
+            let roots = "\n[response]\nroot = \"/user\"\nroots_by_kind = { bot = \"/bot\" }\n";
+            Provider::from_toml(&(provider.provider_toml() + roots)).expect("a valid provider file")
+        })
+        .start()
+        .await;
+    let reply = |bot: bool| {
+        Fault::genuine().map_json(move |fields| {
+            let genuine = serde_json::Value::Object(std::mem::take(fields));
+            fields.insert("user".into(), genuine);
+            if bot {
+                let unknown =
+                    serde_json::json!({ "access_token": "nobody-issued-this", "token_type": "Bearer" });
+                fields.insert("bot".into(), unknown);
+            }
+        })
+    };
+
+    // The user's grant is as good as ever, but nobody answers for the bot's.
+    world.provider.inject(Endpoint::Token, reply(true));
+    world.connect("alice").await.expect_err("one of the grants is bad");
+    assert!(world.user("alice").connections().await.expect("a listing").is_empty());
+
+    world.provider.inject(Endpoint::Token, reply(false));
+    world.connect("alice").await.expect("the one grant is good");
+    assert_eq!(world.user("alice").connections().await.expect("a listing").len(), 1);
+}

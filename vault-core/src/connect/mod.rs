@@ -3,8 +3,9 @@
 //! ```text
 //! start     connector, scopes, return target checked -> state, PKCE verifier, nonce drawn -> flow sealed under the
 //!           hash of the state -> authorize URL
-//! callback  parsed strictly -> flow taken, once, and a claim left in its place -> session, time, issuer checked -> code exchanged at the flow's own
-//!           token endpoint -> reply, scopes, account checked -> connection written as a new incarnation
+//! callback  parsed strictly -> flow taken, once, and a claim left in its place -> session, time, issuer checked
+//!           -> code exchanged at the flow's own token endpoint -> reply, scopes, account checked
+//!           -> connection written as a new incarnation
 //! ```
 //! Nothing is stored before the last step, and an existing connection keeps working until then.
 
