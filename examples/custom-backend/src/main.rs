@@ -1,0 +1,3 @@
+//! A storage backend of one's own.
+
+fn main() {}
