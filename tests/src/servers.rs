@@ -1,6 +1,7 @@
 //! Stores on the servers that `cargo xtask test` starts.
 
 use sqlx::postgres::PgPoolOptions;
+use url::Url;
 use vault_sqlx::{PostgresOptions, PostgresStore};
 
 /// What `cargo xtask test` tells its tests.
@@ -17,6 +18,13 @@ pub fn address(variable: &str) -> String {
 pub async fn postgres() -> PostgresStore {
     let options = PostgresOptions::new().pool(small_pool());
     options.connect(&address("VAULT_TEST_POSTGRES")).await.expect("PostgreSQL works")
+}
+
+/// The same, with settings of the session as on the server's command line.
+pub async fn postgres_with(settings: &str) -> PostgresStore {
+    let mut url = Url::parse(&address("VAULT_TEST_POSTGRES")).expect("a URL");
+    url.query_pairs_mut().append_pair("options", settings);
+    PostgresOptions::new().pool(small_pool()).connect(url.as_str()).await.expect("PostgreSQL works")
 }
 
 /// On the same server, through PgBouncer in transaction mode.

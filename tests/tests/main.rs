@@ -1,8 +1,8 @@
 //! Scenarios of the whole vault.
 
-mod conformance;
 mod accounts;
 mod callback;
+mod conformance;
 mod connect;
 mod connectors;
 mod disconnect;
@@ -12,6 +12,7 @@ mod life;
 mod maintenance;
 mod peer;
 mod persist;
+mod postgres;
 mod refresh;
 mod sealing;
 mod storage;

@@ -58,20 +58,34 @@ impl Statement {
 #[derive(Debug)]
 pub struct Guarded {
     pub(crate) doing: &'static str,
-    /// Answers with one row when it wrote, with `written` in it, and with none when it did not.
+    #[cfg(feature = "postgres")]
+    pub(crate) whole: Whole,
+    #[cfg(feature = "sqlite")]
+    pub(crate) steps: Steps,
+}
+
+/// For a server that does it all in one statement, which answers with the columns of `write`, or nulls, and those of the
+/// probe.
+#[cfg(feature = "postgres")]
+#[derive(Debug)]
+pub struct Whole {
+    pub(crate) alone: Arc<str>,
+    pub(crate) owing: Arc<str>,
+}
+
+/// For a server that needs a transaction.
+#[cfg(feature = "sqlite")]
+#[derive(Debug)]
+pub struct Steps {
     pub(crate) write: Arc<str>,
-    /// Why it did not: the columns of a `SELECT` over the parameters of `write`.
     pub(crate) probe: Arc<str>,
-    /// An insert that belongs to the write, for a server that runs it as a statement of its own.
     pub(crate) owe: Arc<str>,
-    /// All of it as one statement, without and with what is owed, for a server that can.
-    pub(crate) combined: Arc<str>,
-    pub(crate) combined_owing: Arc<str>,
 }
 
 impl Guarded {
-    /// `write` has `parameters` parameters. `owe` builds an insert of values that are numbered after so many, and that
-    /// come from somewhere.
+    /// `write` has `parameters` parameters, and answers with one row when it wrote, with `written` in it, and with none
+    /// when it did not. `probe` says why it did not, as the columns of a `SELECT` over the same parameters. `owe` builds
+    /// the insert that belongs to the write, of values that are numbered after so many, and that come from somewhere.
     pub(crate) fn new(
         doing: &'static str,
         write: &str,
@@ -79,15 +93,29 @@ impl Guarded {
         probe: &str,
         owe: impl Fn(usize, &str) -> String,
     ) -> Self {
-        let answer = format!("SELECT written.*, {probe} FROM (SELECT 1) AS one LEFT JOIN written ON true");
-        let owing = owe(parameters, "FROM written");
+        #[cfg(not(feature = "postgres"))]
+        let _ = parameters;
         Self {
             doing,
-            write: write.into(),
-            probe: format!("SELECT {probe}").into(),
-            owe: owe(0, "").into(),
-            combined: format!("WITH written AS ({write}) {answer}").into(),
-            combined_owing: format!("WITH written AS ({write}), owing AS ({owing}) {answer}").into(),
+            #[cfg(feature = "postgres")]
+            whole: Whole::new(write, probe, &owe(parameters, "FROM written")),
+            #[cfg(feature = "sqlite")]
+            steps: Steps {
+                write: write.into(),
+                probe: format!("SELECT {probe}").into(),
+                owe: owe(0, "").into(),
+            },
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl Whole {
+    fn new(write: &str, probe: &str, owe: &str) -> Self {
+        let answer = format!("SELECT written.*, {probe} FROM (SELECT 1) AS one LEFT JOIN written ON true");
+        Self {
+            alone: format!("WITH written AS ({write}) {answer}").into(),
+            owing: format!("WITH written AS ({write}), owing AS ({owe}) {answer}").into(),
         }
     }
 }

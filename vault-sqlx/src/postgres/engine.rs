@@ -94,7 +94,7 @@ impl Engine for Postgres {
         values: &[Value<'_>],
         owed: Option<&[Value<'_>]>,
     ) -> Result<Outcome<PgRow>, StoreError> {
-        let sql = if owed.is_some() { &guarded.combined_owing } else { &guarded.combined };
+        let sql = if owed.is_some() { &guarded.whole.owing } else { &guarded.whole.alone };
         let values = [values, owed.unwrap_or_default()].concat();
         let mut rows = self.run(guarded.doing, sql, &values).await?;
         let row = rows.pop().ok_or(sqlx::Error::RowNotFound).map_err(fault(guarded.doing))?;

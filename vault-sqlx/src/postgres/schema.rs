@@ -10,7 +10,7 @@ use super::{PostgresOptions, PostgresStore};
 const STEPS: [&str; 1] = [include_str!("../../schema/postgres/0001_init.sql")];
 
 /// Sees what others committed while it waited for the lock, whatever the default is.
-const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 impl PostgresStore {
     /// Brings the schema up to date. Does nothing when it is. Several processes may call it at once: one does the work,

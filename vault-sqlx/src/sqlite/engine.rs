@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqlitePool, Transaction};
 use vault_core::store::StoreError;
 
 use super::error::fault;
-use crate::engine::{Access, Dialect, Engine, Guarded, Outcome, Statement, Value};
+use crate::engine::{Access, Dialect, Engine, Guarded, Outcome, Statement, Steps, Value};
 use crate::record::fields;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -77,7 +77,7 @@ impl Engine for Sqlite {
     ) -> Result<Outcome<SqliteRow>> {
         let mut connection = self.writer().await?;
         let begun = connection.begin_with(IMMEDIATE).await;
-        in_transaction(begun.map_err(fault(guarded.doing))?, guarded, values, owed)
+        in_transaction(begun.map_err(fault(guarded.doing))?, &guarded.steps, values, owed)
             .await
             .map_err(fault(guarded.doing))
     }
@@ -86,16 +86,16 @@ impl Engine for Sqlite {
 /// The transaction ends by rollback unless it is committed, also when this future is dropped.
 async fn in_transaction(
     mut tx: Transaction<'_, sqlx::Sqlite>,
-    guarded: &Guarded,
+    steps: &Steps,
     values: &[Value<'_>],
     owed: Option<&[Value<'_>]>,
 ) -> sqlx::Result<Outcome<SqliteRow>> {
-    let Some(written) = query(&guarded.write, values).fetch_all(&mut *tx).await?.pop() else {
-        let refused = query(&guarded.probe, values).fetch_one(&mut *tx).await?;
+    let Some(written) = query(&steps.write, values).fetch_all(&mut *tx).await?.pop() else {
+        let refused = query(&steps.probe, values).fetch_one(&mut *tx).await?;
         return Ok(Outcome::Refused(refused));
     };
     if let Some(owed) = owed {
-        query(&guarded.owe, owed).execute(&mut *tx).await?;
+        query(&steps.owe, owed).execute(&mut *tx).await?;
     }
     tx.commit().await?;
     Ok(Outcome::Written(written))

@@ -1,0 +1,16 @@
+//! What only PostgreSQL can do to a store.
+
+mod faults;
+mod schema;
+mod support;
+
+/// The contract where each transaction is serializable unless it says otherwise.
+mod contract_in_serializable_transactions {
+    use vault_core::Stores;
+    use vault_tests::servers;
+
+    async fn backend() -> Stores {
+        Stores::from_backend(servers::postgres_with("-c default_transaction_isolation=serializable").await)
+    }
+    vault_testkit::conformance!(backend);
+}

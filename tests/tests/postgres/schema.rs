@@ -1,0 +1,95 @@
+use sqlx::PgPool;
+use vault_core::store::{ConnectionStore as _, StoreErrorKind};
+use vault_sqlx::PostgresOptions;
+
+use super::support::{connection, execute, fresh, insert, number, on, pool, pool_with, schema};
+
+async fn steps(pool: &PgPool, ledger: &str) -> i64 {
+    number(pool, format!("SELECT count(*) FROM {ledger}")).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s13_four_that_start_at_once_make_one_schema() {
+    for isolation in ["", "default_transaction_isolation=serializable"] {
+        let name = schema();
+        let starting: Vec<_> = (0..4)
+            .map(|_| on(pool_with(isolation), &name))
+            .map(|store| tokio::spawn(async move { store.migrate().await.map(|()| store) }))
+            .collect();
+        for (n, started) in starting.into_iter().enumerate() {
+            let store = started.await.expect("no panic").expect("started");
+            insert(&store, &connection(&format!("u{n}"), 1)).await.expect("works");
+        }
+        assert_eq!(steps(&pool(), &format!("{name}.vault_schema")).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn s13_migrating_again_changes_nothing() {
+    let (store, pool, schema) = fresh().await;
+    let record = connection("alice", 1);
+    insert(&store, &record).await.expect("works");
+    store.migrate().await.expect("up to date");
+    assert_eq!(store.get(&record.key).await.expect("works"), Some(record));
+    assert_eq!(steps(&pool, &format!("{schema}.vault_schema")).await, 1);
+}
+
+#[tokio::test]
+async fn s13_a_newer_schema_is_refused_and_left_alone() {
+    let (store, pool, schema) = fresh().await;
+    execute(
+        &pool,
+        format!("INSERT INTO {schema}.vault_schema VALUES (2, 0); DROP TABLE {schema}.vault_keys;"),
+    )
+    .await;
+
+    let error = store.migrate().await.expect_err("too new");
+    assert_eq!(error.kind(), StoreErrorKind::SchemaTooNew);
+    assert!(!error.is_retryable());
+    let keys = format!("SELECT count(to_regclass('{schema}.vault_keys'))");
+    assert_eq!(number(&pool, keys).await, 0, "nothing was created");
+}
+
+#[tokio::test]
+async fn the_schema_keeps_to_its_names() {
+    let (schema, host) = (schema(), pool());
+    execute(
+        &host,
+        format!(
+            "CREATE SCHEMA {schema}; CREATE TABLE {schema}._sqlx_migrations (x int);
+             CREATE TABLE {schema}.connections (x int); INSERT INTO {schema}.connections VALUES (1);"
+        ),
+    )
+    .await;
+    let named = |prefix| PostgresOptions::new().schema(&schema).and_then(|options| options.prefix(prefix));
+    let first = named("first_").expect("plain").on(pool());
+    let second = named("second_").expect("plain").on(pool());
+    first.migrate().await.expect("beside the host's");
+    second.migrate().await.expect("beside the first's");
+
+    let record = connection("alice", 1);
+    insert(&first, &record).await.expect("works");
+    assert_eq!(second.get(&record.key).await.expect("works"), None);
+    assert_eq!(number(&host, format!("SELECT count(*) FROM {schema}.first_connections")).await, 1);
+    assert_eq!(number(&host, format!("SELECT count(*) FROM {schema}.connections")).await, 1);
+    let strangers = format!(
+        "SELECT count(*) FROM pg_class WHERE relnamespace = '{schema}'::regnamespace
+         AND relname NOT LIKE 'first_%' AND relname NOT LIKE 'second_%'"
+    );
+    assert_eq!(number(&host, strangers).await, 2, "the host's two tables");
+}
+
+#[tokio::test]
+async fn a_host_may_migrate_by_itself() {
+    let (schema, host) = (schema(), pool());
+    let script = include_str!("../../../vault-sqlx/schema/postgres/0001_init.sql");
+    execute(
+        &host,
+        format!("CREATE SCHEMA {schema}; BEGIN; SET LOCAL search_path TO {schema}; {script} COMMIT;"),
+    )
+    .await;
+    let store = on(pool(), &schema);
+    insert(&store, &connection("alice", 1)).await.expect("works");
+    store.migrate().await.expect("up to date");
+    assert_eq!(steps(&host, &format!("{schema}.vault_schema")).await, 1);
+}
