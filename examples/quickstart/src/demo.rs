@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use vault_core::connector::{AccountPolicy, Connector, ConnectorUpdate};
-use vault_core::{ClientSecret, ConnectionInfo, Error, NewConnector, Stores, Vault};
+use vault_core::{ClientSecret, ConnectionInfo, Error, NewConnector, Vault};
 use vault_http::GuardedHttp;
-use vault_sqlx::SqliteStore;
 use vault_testkit::simulator::{Account, ClientAuth, Simulator, SimulatorBuilder};
 
 use crate::Result;
 use crate::folder::Folder;
+use crate::storage::{Opened, Storage};
 
 /// What the provider knows this app by. The secret protects nothing but a simulation: a real one is no part of a program,
 /// it is given to the vault once and stays there, sealed.
@@ -36,23 +36,22 @@ pub(crate) struct Demo {
     pub(crate) http: GuardedHttp,
     pub(crate) provider: Simulator,
     pub(crate) folder: Folder,
+    pub(crate) storage: Storage,
     /// The storage itself, to show what is in it. Applications need only the vault.
-    pub(crate) stores: Stores,
-    store: SqliteStore,
+    pub(crate) opened: Opened,
 }
 
 impl Demo {
-    /// Opens the vault in `folder`; the provider sends browsers back to `redirect_uri`.
-    pub(crate) async fn start(folder: Folder, redirect_uri: String) -> Result<Self> {
+    /// Opens the vault on its storage, with the key in `folder`; the provider sends browsers back to `redirect_uri`.
+    pub(crate) async fn start(folder: Folder, storage: &Storage, redirect_uri: String) -> Result<Self> {
         let provider = folder.start(provider).await?;
         // With loopback allowed, because the demo provider is there. For real ones: `GuardedHttp::new()`, which speaks
         // TLS to public addresses only.
         let http = GuardedHttp::builder().danger_allow_loopback_http().build()?;
         let keys = folder.keys()?;
-        let store = SqliteStore::open(folder.database()).await?;
-        let stores = Stores::from_backend(store.clone());
+        let opened = storage.open(&folder).await?;
         let vault = Vault::builder()
-            .stores(stores.clone())
+            .stores(opened.stores.clone())
             .keys(keys)
             .http(http.clone())
             .redirect_uri(&redirect_uri)
@@ -69,7 +68,8 @@ impl Demo {
             Some(found) => found,
             None => register(&vault, &provider).await?,
         };
-        Ok(Self { vault, connector, had_connector, http, provider, folder, stores, store })
+        let storage = storage.clone();
+        Ok(Self { vault, connector, had_connector, http, provider, folder, storage, opened })
     }
 
     /// The user's connection, if there is one, without any token.
@@ -83,7 +83,7 @@ impl Demo {
         if !self.vault.shutdown(Duration::from_secs(10)).await {
             eprintln!("quickstart: the vault was still busy after 10 s");
         }
-        self.store.close().await;
+        self.opened.close().await;
         self.provider.shutdown().await;
     }
 }

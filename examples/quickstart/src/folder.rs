@@ -93,7 +93,9 @@ impl fmt::Display for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let found = |found| if found { "found" } else { "made" };
         writeln!(f, "Data folder {}", self.path.display())?;
-        writeln!(f, "  vault.db   {}", found(self.had_database))?;
+        if self.database().exists() {
+            writeln!(f, "  vault.db   {}", found(self.had_database))?;
+        }
         write!(f, "  vault.key  {}", found(self.had_key))?;
         if !self.had_key {
             write!(f, " (mode 0600), for this demo alone: a real app's operator brings the key")?;

@@ -13,6 +13,7 @@ mod folder;
 mod page;
 mod script;
 mod session;
+mod storage;
 
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -24,6 +25,7 @@ use tokio::net::TcpListener;
 
 use self::demo::Demo;
 use self::folder::Folder;
+use self::storage::Storage;
 
 type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -34,12 +36,15 @@ A small web app whose users connect their calendar, at a provider that this prog
 cargo run -p quickstart                  serve it on 127.0.0.1 and print its URL
 cargo run -p quickstart -- --script      show the same without a browser, and what is stored
 
+--store STORE   where the vault keeps its data: sqlite (a file in the folder; the default), memory,
+                postgres://USER@HOST/DATABASE, redis://HOST or redis-cluster://HOST:PORT,HOST:PORT
 --dir FOLDER    where database and key are kept: ./quickstart-data unless given; made if absent
 --port N        the web app's port: 4180, or any free one if that is taken; 0 takes any free one";
 
 #[derive(Debug)]
 struct Args {
     script: bool,
+    storage: Storage,
     folder: PathBuf,
     port: Option<u16>,
 }
@@ -62,11 +67,11 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let args = Args::parse(std::env::args().skip(1))?;
     let folder = Folder::open(&args.folder)?;
-    if args.script { script::run(folder).await } else { serve(folder, args.port).await }
+    if args.script { script::run(folder, &args.storage).await } else { serve(folder, &args.storage, args.port).await }
 }
 
 /// Until Ctrl-C.
-async fn serve(folder: Folder, port: Option<u16>) -> Result<()> {
+async fn serve(folder: Folder, storage: &Storage, port: Option<u16>) -> Result<()> {
     // On loopback only: nobody else is to sign in as Alice.
     let listener = match port {
         Some(port) => TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?,
@@ -76,9 +81,9 @@ async fn serve(folder: Folder, port: Option<u16>) -> Result<()> {
         },
     };
     let base = format!("http://{}", listener.local_addr()?);
-    let demo = Arc::new(Demo::start(folder, format!("{base}{}", app::CALLBACK)).await?);
+    let demo = Arc::new(Demo::start(folder, storage, format!("{base}{}", app::CALLBACK)).await?);
     demo.vault.spawn_maintenance();
-    println!("{}", demo.folder);
+    println!("{}\n  storage    {}", demo.folder, demo.storage);
     println!(
         "Demo provider at {}, in this process. It forgets everything when this stops.",
         demo.provider.issuer()
@@ -98,11 +103,17 @@ async fn interrupted() {
 
 impl Args {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let mut parsed = Self { script: false, folder: "quickstart-data".into(), port: None };
+        let mut parsed = Self {
+            script: false,
+            storage: Storage::Sqlite,
+            folder: "quickstart-data".into(),
+            port: None,
+        };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
                 "--script" => parsed.script = true,
+                "--store" => parsed.storage = value()?.parse()?,
                 "--dir" => parsed.folder = value()?.into(),
                 "--port" => {
                     parsed.port = Some(value()?.parse().map_err(|_| "--port needs a number up to 65535")?);

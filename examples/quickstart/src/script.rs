@@ -1,13 +1,12 @@
 //! The same without a browser: every step, and what it left in the database.
 
-use std::fs;
-
 use vault_core::store::ConnectionStatus;
 use vault_core::{Callback, ConnectionInfo, ErrorKind, SessionBinding};
 
 use crate::calendar::{self, Calendar, CalendarError};
 use crate::demo::{ALICE, BOB, CLIENT_SECRET, Demo, User};
 use crate::folder::Folder;
+use crate::storage::Storage;
 use crate::{Result, page};
 
 /// Nobody listens there: the script follows the redirect itself.
@@ -16,9 +15,9 @@ const REDIRECT_URI: &str = "http://127.0.0.1:4180/connect/callback";
 const SHOWN: usize = 48;
 
 /// Runs all of it. It leaves Bob connected, for the next run to find.
-pub(crate) async fn run(folder: Folder) -> Result<()> {
+pub(crate) async fn run(folder: Folder, storage: &Storage) -> Result<()> {
     println!("The token vault in a few steps. No browser, no account anywhere, nothing leaves this machine.");
-    let demo = Demo::start(folder, REDIRECT_URI.to_owned()).await?;
+    let demo = Demo::start(folder, storage, REDIRECT_URI.to_owned()).await?;
     let mut tour = Tour { demo: &demo, step: 0 };
     let done = tour.take().await;
     demo.stop().await;
@@ -51,8 +50,11 @@ impl Tour<'_> {
             "Bob connects, and stays connected for the next run to find"
         });
         self.connect(BOB).await?;
-        self.search()?;
-        println!("\nDone. Run it again: it finds this database, and Bob's connection in it.");
+        self.search().await?;
+        match self.demo.storage {
+            Storage::Memory => println!("\nDone. What was in memory is gone now."),
+            _ => println!("\nDone. Run it again: it finds this database, and Bob's connection in it."),
+        }
         Ok(())
     }
 
@@ -66,13 +68,14 @@ impl Tour<'_> {
         for line in self.demo.folder.to_string().lines() {
             println!("    {line}");
         }
+        println!("      storage    {}", self.demo.storage);
         println!("    The vault starts only if the key opens what the database holds.");
         println!("    The provider, \"Demo Calendar\", is simulated at {}.", self.demo.provider.issuer());
     }
 
     /// The app's own OAuth client at the provider. An administrator registers it once.
     async fn connector(&mut self) -> Result<()> {
-        let Demo { connector, had_connector, stores, .. } = self.demo;
+        let Demo { connector, had_connector, opened, .. } = self.demo;
         let name = connector.name();
         self.title(&if *had_connector {
             format!("Find the connector \"{name}\" by its name")
@@ -82,7 +85,7 @@ impl Tour<'_> {
         println!("    id         {}", connector.id());
         println!("    client id  {}, with a secret that nothing gives back", connector.client_id());
         println!("    scopes     {}", connector.scopes().collect::<Vec<_>>().join(" "));
-        let record = stores.connectors.find(&Default::default(), name).await?;
+        let record = opened.stores.connectors.find(&Default::default(), name).await?;
         let record = record.ok_or("the connector is not stored")?;
         show_sealed("client id, client secret, scopes and provider, as stored", &record.sealed);
         Ok(())
@@ -129,7 +132,7 @@ impl Tour<'_> {
 
     async fn show_stored(&mut self) -> Result<()> {
         self.title("What the database now holds of that");
-        let Demo { stores, .. } = self.demo;
+        let stores = &self.demo.opened.stores;
         let connection = self.demo.connection(ALICE).await?.ok_or("the connection is not listed")?;
         let record = stores.connections.get(connection.key()).await?.ok_or("the connection is not stored")?;
         println!("    In clear, because queries need it: user id, connector, status, generation and times.");
@@ -171,20 +174,15 @@ impl Tour<'_> {
         Ok(())
     }
 
-    /// The promise, checked on the files themselves.
-    fn search(&mut self) -> Result<()> {
-        self.title("Search the database files for every secret of this run");
+    /// The promise, checked on what is stored.
+    async fn search(&mut self) -> Result<()> {
+        self.title("Search what is stored for every secret of this run");
         let mut secrets = self.demo.provider.issued();
         secrets.extend(self.demo.provider.received());
         secrets.push(CLIENT_SECRET.to_owned());
-        let mut bytes = Vec::new();
-        for suffix in ["", "-wal", "-shm"] {
-            let mut file = self.demo.folder.database().into_os_string();
-            file.push(suffix);
-            bytes.extend(fs::read(file).unwrap_or_default());
-        }
+        let bytes = self.demo.opened.contents(&self.demo.folder).await?;
         let found = |secret: &String| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-        println!("    searched   {} KiB", bytes.len() / 1024);
+        println!("    searched   {}: {} KiB", self.demo.storage, bytes.len().div_ceil(1024));
         println!("    for        {} codes, tokens, states, verifiers and client secrets", secrets.len());
         match secrets.iter().filter(|secret| found(secret)).count() {
             0 => println!("    found      none"),
