@@ -7,12 +7,17 @@ mod schema;
 mod support;
 
 mod contract {
-    use tempfile::TempDir;
     use vault_core::store::Stores;
+    use vault_sqlx::SqliteStore;
+    use vault_testkit::conformance::Fixture;
 
-    async fn backend() -> (Stores, TempDir) {
+    async fn backend() -> Fixture {
         let (store, folder) = super::support::fresh().await;
-        (Stores::from_backend(store), folder)
+        let path = folder.path().join("vault.db");
+        Fixture::new(Stores::from_backend(store)).keep(folder).reopen(move || {
+            let path = path.clone();
+            async move { Stores::from_backend(SqliteStore::open(path).await.expect("the same database")) }
+        })
     }
     vault_testkit::conformance!(backend);
 }

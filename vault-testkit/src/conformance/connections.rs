@@ -1,11 +1,16 @@
 //! What a [`ConnectionStore`] must do with its records.
 
+use std::collections::HashMap;
+
 use vault_core::ReauthReason;
+use vault_core::id::ConnectionKey;
 use vault_core::store::{
     Condition, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire, Put, Version,
 };
 
-use super::support::{WORKS, at, attempt, connection, draw, key, next, race, tenant, version};
+use super::support::{
+    LONG, WORKS, at, attempt, connection, draw, key, lease, next, one_winner, race, tenant, version,
+};
 
 /// What was put comes back whole, whatever its sizes, times, numbers and status are.
 pub async fn a_connection_comes_back_as_it_was_put(store: &dyn ConnectionStore) {
@@ -89,44 +94,55 @@ pub async fn a_connection_put_is_compare_and_swap(store: &dyn ConnectionStore) {
     assert_eq!(store.read(&first.key).await.expect(WORKS), None);
 }
 
-/// A version from before a delete does not match what was made after it.
-pub async fn a_version_does_not_outlive_its_record(store: &dyn ConnectionStore) {
-    let before = connection(&key(&tenant(), "alice"));
-    assert_eq!(put(store, &before, Condition::Absent).await, Put::Written);
-    assert_eq!(delete(store, &before).await, Put::Written);
-    let after = connection(&before.key);
-    assert_eq!(put(store, &after, Condition::Absent).await, Put::Written);
-
-    let late = next(&before);
-    let condition = Condition::Version(before.version);
-    assert_eq!(put(store, &late, condition).await, is(&after));
-    assert_eq!(delete(store, &before).await, is(&after));
-    assert_eq!(store.get(&after.key).await.expect(WORKS), Some(after));
-}
-
-/// Eight workers make five conditional increments each: none is lost.
+/// Eight workers make five conditional increments each. The writes form one chain, in which each replaced what the one
+/// before it wrote, and nobody ever sees the chain go back.
 pub async fn conditional_increments_add_up(store: &dyn ConnectionStore) {
     const WORKERS: usize = 8;
     const INCREMENTS: usize = 5;
     let start = connection(&key(&tenant(), "alice"));
     assert_eq!(put(store, &start, Condition::Absent).await, Put::Written);
 
-    let _: [(); WORKERS] = race(async |_| {
+    let steps: [Vec<Step>; WORKERS] = race(async |_| {
+        let mut steps = Vec::new();
+        let mut seen = start.generation;
         for _ in 0..INCREMENTS {
-            increment(store, &start).await;
+            steps.push(increment(store, &start.key, &mut seen).await);
         }
+        steps
     });
+    let steps: HashMap<_, _> = steps.iter().flatten().map(|step| (step.from, *step)).collect();
+    assert_eq!(steps.len(), WORKERS * INCREMENTS, "two writes replaced the same version");
+
     let end = store.get(&start.key).await.expect(WORKS).expect("stored");
-    let expected = start.generation as usize + WORKERS * INCREMENTS;
-    assert_eq!(end.generation, expected as u64);
+    let (mut version, mut generation) = (start.version, start.generation);
+    for _ in 0..steps.len() {
+        let step = steps.get(&version).expect("each version but the last was replaced");
+        assert_eq!(step.generation, generation + 1);
+        (version, generation) = (step.to, step.generation);
+    }
+    assert_eq!((end.version, end.generation), (version, generation), "the last write is the one that stands");
 }
 
-async fn increment(store: &dyn ConnectionStore, record: &ConnectionRecord) {
+/// A write that happened: what it replaced, and by what.
+#[derive(Clone, Copy)]
+struct Step {
+    from: Version,
+    to: Version,
+    generation: u64,
+}
+
+/// Increments once, however often others are faster. `seen` is the highest generation that the worker knows of.
+async fn increment(store: &dyn ConnectionStore, key: &ConnectionKey, seen: &mut u64) -> Step {
     loop {
-        let current = store.get(&record.key).await.expect(WORKS).expect("stored");
+        let current = store.get(key).await.expect(WORKS).expect("stored");
+        assert!(current.generation >= *seen, "a read went back from {seen} to {}", current.generation);
+        *seen = current.generation;
         let more = next(&current);
         match put(store, &more, Condition::Version(current.version)).await {
-            Put::Written => return,
+            Put::Written => {
+                *seen = more.generation;
+                return Step { from: current.version, to: more.version, generation: more.generation };
+            }
             Put::Conflict(there) => {
                 assert!(there.is_some(), "nobody deleted it");
                 assert_ne!(there, Some(current.version), "then the condition held");
@@ -142,13 +158,13 @@ pub async fn s16_a_race_to_create_has_one_winner(store: &dyn ConnectionStore) {
         let record = connection(&key);
         (record.version, put(store, &record, Condition::Absent).await)
     });
-    one_winner(store, &key, &outcomes).await;
+    winner(store, &key, &outcomes).await;
 }
 
 /// Two handles, such as two processes have, are on one store: a write through one shows through the other, of two who
 /// swap the same record one wins and the other sees its version, and a lease keeps out the other handle.
 ///
-/// Not part of the macro, which has but one handle: call it with two.
+/// The macro gives it two handles of the [`Fixture`](super::Fixture); call it where you have them otherwise.
 pub async fn s16_two_handles_share_one_store(one: &dyn ConnectionStore, two: &dyn ConnectionStore) {
     let first = connection(&key(&tenant(), "alice"));
     assert_eq!(put(one, &first, Condition::Absent).await, Put::Written);
@@ -161,47 +177,20 @@ pub async fn s16_two_handles_share_one_store(one: &dyn ConnectionStore, two: &dy
             let handle = [one, two][worker];
             (record.version, put(handle, &record, Condition::Version(current)).await)
         });
-        current = one_winner(two, &first.key, &outcomes).await;
+        current = winner(two, &first.key, &outcomes).await;
     }
 
-    let ttl = std::time::Duration::from_secs(60);
-    let taken = one.acquire_lease(&first.key, attempt(), ttl).await.expect(WORKS);
-    assert!(matches!(taken, LeaseAcquire::Acquired(_)), "{taken:?}");
-    let refused = two.acquire_lease(&first.key, attempt(), ttl).await.expect(WORKS);
+    lease(one, &first.key, attempt()).await;
+    let refused = two.acquire_lease(&first.key, attempt(), LONG).await.expect(WORKS);
     assert!(matches!(refused, LeaseAcquire::Held { .. }), "{refused:?}");
 }
 
-async fn one_winner(
-    store: &dyn ConnectionStore,
-    key: &vault_core::id::ConnectionKey,
-    outcomes: &[(Version, Put)],
-) -> Version {
-    let winners: Vec<_> = outcomes.iter().filter(|(_, put)| *put == Put::Written).collect();
-    let [(winner, _)] = winners[..] else {
-        panic!("one must win: {outcomes:?}");
-    };
-    for (version, put) in outcomes {
-        if version != winner {
-            assert_eq!(*put, Put::Conflict(Some(*winner)));
-        }
-    }
+/// One of them won, and is what the store has now.
+async fn winner(store: &dyn ConnectionStore, key: &ConnectionKey, outcomes: &[(Version, Put)]) -> Version {
+    let winner = one_winner(outcomes, &Put::Written, Put::Conflict);
     let stored = store.get(key).await.expect(WORKS).expect("stored");
-    assert_eq!(stored.version, *winner);
-    *winner
-}
-
-/// Of many who delete one record at once, one does.
-pub async fn a_race_to_delete_has_one_winner(store: &dyn ConnectionStore) {
-    let record = connection(&key(&tenant(), "alice"));
-    assert_eq!(put(store, &record, Condition::Absent).await, Put::Written);
-    let wrong = next(&record);
-    assert_eq!(delete(store, &wrong).await, is(&record));
-
-    let outcomes: [_; 8] = race(async |_| delete(store, &record).await);
-    let won = outcomes.iter().filter(|put| **put == Put::Written).count();
-    assert_eq!(won, 1, "{outcomes:?}");
-    let lost = outcomes.iter().filter(|put| **put == Put::Conflict(None)).count();
-    assert_eq!(lost, 7, "{outcomes:?}");
+    assert_eq!(stored.version, winner);
+    winner
 }
 
 /// A conditional put on a record of which only the version is known, and that version extreme.

@@ -1,7 +1,7 @@
 //! What a [`ConnectorStore`] must do.
 
 use vault_core::id::TenantId;
-use vault_core::store::{Condition, ConnectorRecord, ConnectorStore, NamedPut, Version};
+use vault_core::store::{Condition, ConnectorRecord, ConnectorStore, NamedPut, Page, Version};
 
 use super::support::{WORKS, all, at, connector, connector_id, draw, race, tenant, version};
 
@@ -108,6 +108,38 @@ pub async fn connectors_are_listed_page_by_page(store: &dyn ConnectorStore) {
         assert_eq!(names(store, &tenant, limit).await, ["n0", "n1", "n3", "n4"]);
     }
     assert_eq!(store.get(&other, &connector_id("c2")).await.expect(WORKS).map(|c| c.name), Some(gone.name));
+}
+
+/// Connectors registered and removed between two pages neither hide nor repeat those that are there all along.
+pub async fn a_connector_listing_survives_inserts_and_deletes(store: &dyn ConnectorStore) {
+    let tenant = tenant();
+    let add = async |name: String| {
+        let record = connector(&tenant, &format!("id of {name}"), &name);
+        assert_eq!(put(store, &record, Condition::Absent).await, NamedPut::Written);
+        record
+    };
+    let mut going = Vec::new();
+    for n in 0..5 {
+        add(format!("stays {n}")).await;
+        going.push(add(format!("goes {n}")).await);
+    }
+    let mut seen = Vec::new();
+    let mut page = Page::first(2);
+    for round in 0.. {
+        let paged = store.list(&tenant, &page).await.expect(WORKS);
+        seen.extend(paged.items.into_iter().map(|record| record.name));
+        let Some(after) = paged.next else { break };
+        page.after = Some(after);
+        assert!(round < 100, "the listing must end");
+        if let Some(gone) = going.pop() {
+            assert!(delete(store, &gone, gone.version).await);
+            add(format!("comes {round}")).await;
+        }
+    }
+    for n in 0..5 {
+        let name = format!("stays {n}");
+        assert_eq!(seen.iter().filter(|seen| **seen == name).count(), 1, "{name} was there all along");
+    }
 }
 
 async fn put(store: &dyn ConnectorStore, record: &ConnectorRecord, condition: Condition) -> NamedPut {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use vault_core::id::{AttemptId, ConnectionKey};
-use vault_core::store::{Condition, ConnectionRecord, ConnectionStore, Lease, LeaseAcquire, Put};
+use vault_core::store::{Condition, ConnectionRecord, ConnectionStore, Lease, LeaseAcquire, Page, Put};
 
-use super::support::{WORKS, attempt, connection, key, next, race, tenant};
+use super::support::{WORKS, attempt, connection, filter, key, next, race, tenant};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -21,6 +21,9 @@ pub async fn a_lease_on_nothing_is_absent(store: &dyn ConnectionStore) {
     store.release_lease(&key, holder, 1).await.expect(WORKS);
 
     assert_eq!(store.get(&key).await.expect(WORKS), None);
+    assert_eq!(store.read(&key).await.expect(WORKS), None);
+    let listed = store.list(&filter(&key.tenant), &Page::first(9)).await.expect(WORKS);
+    assert_eq!((listed.items, listed.next), (Vec::new(), None), "no phantom");
     let created = store.put(&connection(&key), Condition::Absent, None).await;
     assert_eq!(created.expect(WORKS), Put::Written);
     acquired(store, &key, attempt(), LONG).await;

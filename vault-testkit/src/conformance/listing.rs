@@ -1,11 +1,15 @@
 //! What a [`ConnectionStore`] must list, and how.
 
-use vault_core::id::{ConnectionKey, Owner, TenantId};
+use std::collections::HashSet;
+
+use vault_core::id::{ConnectionKey, Owner};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ListedConnection, Page, Put,
+    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, Cursor, ListedConnection, Page, Put,
 };
 
-use super::support::{WORKS, all, connection, connector_id, key_of, next, tenant, user};
+use super::support::{
+    WORKS, all, connection, connector_id, create, filter, key_of, next, race, tenant, user,
+};
 
 /// A listing shows what was put, as it is now, without its credential.
 pub async fn a_listing_shows_the_record_as_it_is(store: &dyn ConnectionStore) {
@@ -109,6 +113,74 @@ pub async fn a_listing_survives_inserts_and_deletes(store: &dyn ConnectionStore)
     assert_eq!(repeats.count(), 0);
 }
 
+/// Neither a listed connection nor a cursor holds anything of its credential or of what the refresh remembers, in
+/// whichever form.
+pub async fn a_listing_never_holds_a_credential(store: &dyn ConnectionStore) {
+    let tenant = tenant();
+    let secrets = [&b"marker-of-the-credential"[..], b"marker-of-the-refresh-state"];
+    for n in 0..2 {
+        let record = ConnectionRecord {
+            credential: secrets[0].to_vec(),
+            refresh: secrets[1].to_vec(),
+            ..connection(&key_of(&tenant, user(&format!("u{n}")), "mail", "default"))
+        };
+        create(store, &record).await;
+    }
+    let mut page = Page::first(1);
+    loop {
+        let paged = store.list(&filter(&tenant), &page).await.expect(WORKS);
+        let shown = format!("{paged:?} {store:?}");
+        let cursor = paged.next.clone().map_or(Vec::new(), |Cursor(bytes)| bytes);
+        for secret in secrets {
+            let numbers = format!("{secret:?}");
+            assert!(!shown.contains(numbers.trim_matches(['[', ']'])), "{shown}");
+            let text = std::str::from_utf8(secret).expect("ascii");
+            assert!(!shown.contains(text), "{shown}");
+            assert!(!cursor.windows(secret.len()).any(|bytes| bytes == secret));
+        }
+        let Some(after) = paged.next else { break };
+        page.after = Some(after);
+    }
+}
+
+/// Two thousand connections are listed a hundred at a time while others come and go: no page is longer, what stays is
+/// listed once, and the owner of a few finds those.
+pub async fn x01_a_long_listing_comes_in_bounded_pages(store: &dyn ConnectionStore) {
+    const WORKERS: usize = 4;
+    const EACH: usize = 500;
+    let tenant = tenant();
+    let owner = |worker: usize, n: usize| user(&format!("u{}", (n * WORKERS + worker) / 5));
+    let slot = |worker: usize, n: usize| format!("s{worker}-{n}");
+    let _: [(); WORKERS] = race(async |worker| {
+        for n in 0..EACH {
+            insert(store, key_of(&tenant, owner(worker, n), "mail", &slot(worker, n))).await;
+        }
+    });
+
+    let (mut seen, mut pages) = (HashSet::new(), 0);
+    let mut page = Page::first(100);
+    loop {
+        let paged = store.list(&filter(&tenant), &page).await.expect(WORKS);
+        assert!(paged.items.len() <= 100);
+        for listed in paged.items {
+            assert!(seen.insert(listed.key.clone()), "{} is listed twice", listed.key);
+        }
+        let Some(after) = paged.next else { break };
+        page.after = Some(after);
+        pages += 1;
+        assert!(pages < 100, "the listing must end");
+        let passing = insert(store, key_of(&tenant, user("passing"), "chat", &format!("p{pages}"))).await;
+        if pages % 2 == 0 {
+            let gone = store.delete(&passing.key, passing.version, None).await;
+            assert_eq!(gone.expect(WORKS), Put::Written);
+        }
+    }
+    seen.retain(|key| key.connector.as_str() == "mail");
+    assert_eq!(seen.len(), WORKERS * EACH);
+    let theirs = ConnectionFilter { owner: Some(owner(0, 0)), ..filter(&tenant) };
+    assert_eq!(keys(store, &theirs, 2).await.len(), 5);
+}
+
 /// The next page may start where a connection was that is gone by then.
 pub async fn a_cursor_outlives_its_connection(store: &dyn ConnectionStore) {
     let tenant = tenant();
@@ -127,16 +199,11 @@ pub async fn a_cursor_outlives_its_connection(store: &dyn ConnectionStore) {
 
 async fn insert(store: &dyn ConnectionStore, key: ConnectionKey) -> ConnectionRecord {
     let record = connection(&key);
-    let written = store.put(&record, Condition::Absent, None).await.expect(WORKS);
-    assert_eq!(written, Put::Written);
+    create(store, &record).await;
     record
 }
 
 async fn keys(store: &dyn ConnectionStore, filter: &ConnectionFilter, limit: u32) -> Vec<ConnectionKey> {
     let listed = all(limit, async |page| store.list(filter, &page).await).await;
     listed.into_iter().map(|listed| listed.key).collect()
-}
-
-fn filter(tenant: &TenantId) -> ConnectionFilter {
-    ConnectionFilter { tenant: tenant.clone(), owner: None, connector: None }
 }

@@ -1,6 +1,6 @@
 //! The storage contract as tests.
 //!
-//! Each function here is one rule of [`vault_core::store`], as a check over a `&dyn` store. It panics when the store
+//! Each function here is one rule of [`vault_core::store`], as a check over a `&dyn` store, over [`Stores`](vault_core::store::Stores), or over a [`Fixture`]. It panics when the store
 //! breaks the rule. [`conformance!`](crate::conformance!) turns them all into named tests of your backend:
 //!
 //! ```
@@ -14,55 +14,34 @@
 //! # fn main() {}
 //! ```
 //!
-//! The function is called once for each test. It answers with [`Stores`], or with `(Stores, guard)` when something, such
-//! as a temporary folder, must outlive the test. The tests draw tenants and identifiers at random and look at nothing
-//! else, so the stores may all be one; what they leave behind is theirs alone, but it stays: use a store for tests.
+//! The function is called once for each test. It answers with [`Stores`](vault_core::store::Stores), or with `(Stores, guard)` when something, such
+//! as a temporary folder, must outlive the test, or with a [`Fixture`] that also says how to open another handle on the
+//! same data: without that, the checks on two handles and on restarts only see clones, which proves little. The tests
+//! draw tenants and identifiers at random and look at nothing else, so the stores may all be one, and several runs may
+//! share it at once; what they leave behind is theirs alone, but it stays: use a store for tests.
 //!
 //! The races need threads: where you call a function yourself, do so on tokio's multi-thread runtime.
 #![expect(clippy::missing_panics_doc, reason = "a check that fails panics; all of them do")]
 
-use std::any::Any;
-use std::fmt;
-
-use vault_core::store::Stores;
-
 pub mod cancel;
 pub mod connections;
 pub mod connectors;
+pub mod deletion;
+mod fixture;
 pub mod flows;
+pub mod handles;
 pub mod identifiers;
 pub mod keys;
 pub mod leases;
 pub mod listing;
 pub mod owed;
+pub mod restart;
+pub mod retries;
 pub mod schedule;
+pub mod sizes;
 mod support;
 
-/// A backend under test, and what must live as long as it does.
-#[non_exhaustive]
-pub struct Fixture {
-    /// The backend.
-    pub stores: Stores,
-    _guard: Box<dyn Any + Send>,
-}
-
-impl fmt::Debug for Fixture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stores.fmt(f)
-    }
-}
-
-impl From<Stores> for Fixture {
-    fn from(stores: Stores) -> Self {
-        Self::from((stores, ()))
-    }
-}
-
-impl<G: Any + Send> From<(Stores, G)> for Fixture {
-    fn from((stores, guard): (Stores, G)) -> Self {
-        Self { stores, _guard: Box::new(guard) }
-    }
-}
+pub use self::fixture::Fixture;
 
 /// Makes a named `#[tokio::test]` of each check in [`conformance`](mod@crate::conformance), in the module where it
 /// stands. The argument names an async function that makes the backend: see there. The crate that calls it needs `tokio`
@@ -76,17 +55,22 @@ macro_rules! conformance {
             connectors::a_connector_name_is_unique_within_its_tenant
             connectors::a_race_for_a_connector_name_has_one_winner
             connectors::connectors_are_listed_page_by_page
+            connectors::a_connector_listing_survives_inserts_and_deletes
+            sizes::the_longest_identifiers_name_distinct_connectors
             identifiers::s06_hostile_identifiers_name_distinct_connectors
             cancel::s15_a_dropped_connector_put_is_whole_or_nothing
         ]);
         $crate::conformance!(@ $backend: connections [
             connections::a_connection_comes_back_as_it_was_put
             connections::a_connection_put_is_compare_and_swap
-            connections::a_version_does_not_outlive_its_record
             connections::any_version_can_be_the_condition
             connections::conditional_increments_add_up
             connections::s16_a_race_to_create_has_one_winner
-            connections::a_race_to_delete_has_one_winner
+            deletion::a_version_does_not_outlive_its_record
+            deletion::a_deleted_connection_is_gone_everywhere
+            deletion::a_race_to_delete_has_one_winner
+            sizes::large_values_come_back_whole
+            sizes::the_longest_identifiers_name_distinct_connections
             leases::a_lease_on_nothing_is_absent
             leases::a_lease_is_held_until_released
             leases::a_holder_may_acquire_again
@@ -102,14 +86,19 @@ macro_rules! conformance {
             listing::every_page_size_lists_everything_once
             listing::a_listing_survives_inserts_and_deletes
             listing::a_cursor_outlives_its_connection
+            listing::a_listing_never_holds_a_credential
+            listing::x01_a_long_listing_comes_in_bounded_pages
             schedule::the_longest_due_come_first
             schedule::a_leased_connection_is_not_due
             schedule::only_an_active_connection_is_due
+            schedule::every_due_connection_is_found
+            schedule::a_moved_due_time_is_the_one_that_counts
             owed::a_revocation_is_owed_only_if_the_write_happens
             owed::an_owed_revocation_is_rewritten_and_forgotten
             owed::a_race_to_rewrite_an_owed_revocation_has_one_winner
             owed::the_longest_owed_come_first
             owed::owed_revocations_are_listed_page_by_page
+            owed::x05_settled_revocations_leave_nothing
             identifiers::s06_hostile_identifiers_name_distinct_connections
             identifiers::s06_keys_that_join_alike_stay_apart
             cancel::s15_a_dropped_put_is_whole_or_nothing
@@ -128,6 +117,7 @@ macro_rules! conformance {
             flows::a_purge_removes_what_has_expired
             flows::x05_expired_flows_do_not_stay
             identifiers::s06_hostile_identifiers_keep_flows_apart
+            sizes::the_longest_identifiers_keep_flows_apart
             cancel::s15_a_dropped_flow_call_is_whole_or_nothing
         ]);
         $crate::conformance!(@ $backend: keys [
@@ -137,14 +127,41 @@ macro_rules! conformance {
             keys::a_race_to_create_a_key_has_one_winner
             keys::keys_are_listed_page_by_page
             identifiers::s06_hostile_identifiers_name_distinct_keys
+            sizes::the_longest_identifiers_name_distinct_keys
             cancel::s15_a_dropped_key_put_is_whole_or_nothing
         ]);
+        $crate::conformance!(@ $backend: stores [
+            retries::s03_whichever_call_fails_a_retry_ends_with_one_effect
+        ]);
+        $crate::conformance!(@ $backend: handles [
+            handles::s16_two_handles_share_one_store
+            handles::s16_two_handles_share_connectors
+            handles::s16_two_handles_share_keys
+            handles::a_flow_is_taken_once_across_handles
+            handles::v06_a_delete_through_one_handle_is_seen_by_the_other
+        ]);
+        $crate::conformance!(@ $backend: restart [
+            restart::acknowledged_writes_survive_a_reopen
+            restart::fences_survive_a_reopen
+        ]);
     };
-    (@ $backend:path: $store:ident [$($part:ident::$check:ident)*]) => {$(
+    (@ $backend:path: $part_of:ident [$($part:ident::$check:ident)*]) => {$(
         #[::tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $check() {
             let fixture = $crate::conformance::Fixture::from($backend().await);
-            $crate::conformance::$part::$check(&*fixture.stores.$store).await;
+            $crate::conformance::$part::$check($crate::conformance!(@@ $part_of fixture)).await;
         }
     )*};
+    (@@ handles $fixture:ident) => {
+        &$fixture
+    };
+    (@@ restart $fixture:ident) => {
+        $fixture
+    };
+    (@@ stores $fixture:ident) => {
+        &$fixture.stores
+    };
+    (@@ $store:ident $fixture:ident) => {
+        &*$fixture.stores.$store
+    };
 }

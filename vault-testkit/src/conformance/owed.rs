@@ -7,7 +7,7 @@ use vault_core::id::{Owner, TenantId};
 use vault_core::store::{Condition, ConnectionRecord, ConnectionStore, Page, Put, RevocationRecord};
 
 use super::support::{
-    NOW, WORKS, all, at, connection, draw, key, key_of, long_ago, next, owed, tenant, user, version,
+    NOW, WORKS, all, at, connection, draw, filter, key, key_of, long_ago, next, owed, tenant, user, version,
 };
 
 /// What a write owes is stored when the write happens, and not when it is refused.
@@ -80,6 +80,27 @@ pub async fn a_race_to_rewrite_an_owed_revocation_has_one_winner(store: &dyn Con
         update(store, &mine, there.version).await
     });
     assert_eq!(won.iter().filter(|won| **won).count(), 1);
+}
+
+/// After many connects and disconnects whose revocations are settled, nothing of them is left in any listing or scan.
+pub async fn x05_settled_revocations_leave_nothing(store: &dyn ConnectionStore) {
+    const CYCLES: usize = 50;
+    let (tenant, start) = (tenant(), long_ago());
+    for _ in 0..CYCLES {
+        let record = ConnectionRecord { due_at: Some(start), ..connection(&key(&tenant, "alice")) };
+        let owed = disconnect(store, &record, start).await;
+        let tried = RevocationRecord { version: version(), attempts: 1, ..owed.clone() };
+        assert!(update(store, &tried, owed.version).await);
+        store.delete_owed(&owed.key, owed.id).await.expect(WORKS);
+    }
+    assert_eq!(listed(store, &tenant, None, 9).await, []);
+    assert_eq!(listed(store, &tenant, Some(&user("alice")), 9).await, []);
+    let connections = store.list(&filter(&tenant), &Page::first(9)).await.expect(WORKS);
+    assert_eq!((connections.items, connections.next), (Vec::new(), None));
+    let due = store.due(start, 10_000).await.expect(WORKS);
+    assert!(!due.iter().any(|key| key.tenant == tenant));
+    let owing = store.owed_due(start, 10_000).await.expect(WORKS);
+    assert!(!owing.iter().any(|owed| owed.key.tenant == tenant));
 }
 
 /// Owed revocations come longest due first, as many as asked for, and none that is due later.

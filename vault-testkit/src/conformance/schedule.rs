@@ -1,5 +1,6 @@
 //! What a [`ConnectionStore`] must find due.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use vault_core::ReauthReason;
@@ -7,7 +8,7 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{ConnectionKey, TenantId};
 use vault_core::store::{Condition, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire, Put};
 
-use super::support::{WORKS, attempt, connection, key, long_ago, next, tenant};
+use super::support::{WORKS, at, attempt, connection, create, key, long_ago, next, race, tenant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -72,6 +73,79 @@ pub async fn only_an_active_connection_is_due(store: &dyn ConnectionStore) {
     clean(store, [refreshed]).await;
 }
 
+/// Many due connections of many owners and tenants are all found, a few at a time, by one who reschedules what it found.
+pub async fn every_due_connection_is_found(store: &dyn ConnectionStore) {
+    const TENANTS: usize = 3;
+    const OWNERS: u32 = 25;
+    let (tenants, start) = ([(); TENANTS].map(|()| tenant()), long_ago());
+    let end = start.saturating_add(SECOND * OWNERS);
+    let mut left = HashMap::new();
+    for n in 0..OWNERS {
+        for tenant in &tenants {
+            let record = insert(store, tenant, n, Some(start.saturating_add(SECOND * n))).await;
+            left.insert(record.key.clone(), record);
+        }
+    }
+    let all: Vec<_> = left.keys().cloned().collect();
+
+    // Others may have something due before ours: a scan that finds none of ours looks further.
+    let mut limit = 7;
+    while !left.is_empty() {
+        let due = store.due(end, limit).await.expect(WORKS);
+        assert!(due.len() <= limit as usize, "{} of at most {limit}", due.len());
+        let full = due.len() == limit as usize;
+        let ours: Vec<_> = due.into_iter().filter(|key| all.contains(key)).collect();
+        assert!(full || ours.len() == left.len(), "{} were missed", left.len() - ours.len());
+        if ours.is_empty() {
+            limit *= 2;
+        }
+        for key in ours {
+            let record = left.remove(&key).expect("a rescheduled connection is not due");
+            let later = ConnectionRecord { due_at: Some(end.saturating_add(SECOND)), ..next(&record) };
+            replace(store, &record, &later).await;
+            clean(store, [later]).await;
+        }
+    }
+}
+
+/// However due times are moved to and fro at once, the scan finds what is due then, in order, and nothing else.
+pub async fn a_moved_due_time_is_the_one_that_counts(store: &dyn ConnectionStore) {
+    const WORKERS: usize = 4;
+    const EACH: usize = 6;
+    const MOVES: [Option<i64>; 5] = [Some(-3), Some(4), None, Some(9), Some(-1)];
+    let (tenant, start) = (tenant(), long_ago());
+    let moved: [Vec<ConnectionRecord>; WORKERS] = race(async |worker| {
+        let mut records = Vec::new();
+        for n in 0..EACH {
+            let id = u32::try_from(worker * EACH + n).expect("small");
+            let mut record = insert(store, &tenant, id, Some(start)).await;
+            // One that waits for its user meanwhile must come back at its new time, not its old one.
+            for shift in MOVES.iter().cycle().skip(n).take(MOVES.len() + worker) {
+                let due_at = shift.map(|shift| at(start.as_millis() + shift * 1_000 + i64::from(id)));
+                let status = match shift {
+                    None => ConnectionStatus::NeedsReauthorization(ReauthReason::GrantRevoked),
+                    Some(_) => ConnectionStatus::Active,
+                };
+                let new = ConnectionRecord { due_at, status, ..next(&record) };
+                replace(store, &record, &new).await;
+                record = new;
+            }
+            records.push(record);
+        }
+        records
+    });
+    let moved = moved.concat();
+    for millis in [-3_001, -3_000, -2_980, -1, 0, 4_010, 9_999] {
+        let before = at(start.as_millis() + millis);
+        let mut expected: Vec<_> =
+            moved.iter().filter(|record| record.due_at.is_some_and(|at| at <= before)).collect();
+        expected.sort_by_key(|record| record.due_at);
+        let expected: Vec<_> = expected.into_iter().map(|record| record.key.clone()).collect();
+        assert_eq!(ours(store, &tenant, before).await, expected, "within {millis} ms");
+    }
+    clean(store, moved).await;
+}
+
 async fn insert(
     store: &dyn ConnectionStore,
     tenant: &TenantId,
@@ -79,8 +153,7 @@ async fn insert(
     due_at: Option<Timestamp>,
 ) -> ConnectionRecord {
     let record = ConnectionRecord { due_at, ..connection(&key(tenant, &format!("u{n}"))) };
-    let written = store.put(&record, Condition::Absent, None).await;
-    assert_eq!(written.expect(WORKS), Put::Written);
+    create(store, &record).await;
     record
 }
 

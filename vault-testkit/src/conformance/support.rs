@@ -1,9 +1,11 @@
 //! Records to test with, in a namespace of their own.
 
+use std::fmt::Debug;
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Barrier;
 use std::task::Poll;
+use std::time::Duration;
 use std::{array, future, thread};
 
 use vault_core::clock::Timestamp;
@@ -12,17 +14,21 @@ use vault_core::id::{
     AttemptId, ConnectionKey, ConnectorId, Incarnation, Owner, RevocationId, Slot, TenantId, UserId,
 };
 use vault_core::store::{
-    ConnectionRecord, ConnectionStatus, ConnectorRecord, FlowRecord, KeyRecord, KeyScope, Page, Paged,
-    RevocationRecord, StoreError, Version,
+    Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, ConnectorRecord,
+    FlowRecord, KeyRecord, KeyScope, Lease, LeaseAcquire, Page, Paged, Put, RevocationRecord, StoreError,
+    Version,
 };
 
 /// What a call is expected to do when the case is not about faults.
 pub(super) const WORKS: &str = "the store works";
 
 const RANDOM: &str = "the system has random bytes";
-const VALID: &str = "valid identifier";
+pub(super) const VALID: &str = "valid identifier";
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// Longer than any test takes.
+pub(super) const LONG: Duration = Duration::from_secs(600);
 
 pub(super) const fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
@@ -143,6 +149,40 @@ pub(super) fn flow(tenant: &TenantId, owner: Owner, expires_at: Timestamp) -> Fl
 
 pub(super) fn data_key(scope: KeyScope) -> KeyRecord {
     KeyRecord { scope, version: version(), wrapped: draw::<32>().to_vec() }
+}
+
+/// Stores a connection that is not there yet.
+pub(super) async fn create(store: &dyn ConnectionStore, record: &ConnectionRecord) {
+    let created = store.put(record, Condition::Absent, None).await;
+    assert_eq!(created.expect(WORKS), Put::Written, "{}", record.key);
+}
+
+/// Takes a lease that must be free or the holder's already, for longer than any test takes.
+pub(super) async fn lease(store: &dyn ConnectionStore, key: &ConnectionKey, holder: AttemptId) -> Lease {
+    match store.acquire_lease(key, holder, LONG).await.expect(WORKS) {
+        LeaseAcquire::Acquired(lease) => lease,
+        other => panic!("the lease is free or ours, yet {other:?}"),
+    }
+}
+
+/// Everything of one tenant.
+pub(super) fn filter(tenant: &TenantId) -> ConnectionFilter {
+    ConnectionFilter { tenant: tenant.clone(), owner: None, connector: None }
+}
+
+/// Of writers that raced for one record, one won and the others saw its version; answers which.
+pub(super) fn one_winner<P: PartialEq + Debug>(
+    outcomes: &[(Version, P)],
+    written: &P,
+    conflict: impl Fn(Option<Version>) -> P,
+) -> Version {
+    let winners: Vec<_> = outcomes.iter().filter(|(_, put)| put == written).collect();
+    let [(winner, _)] = winners[..] else {
+        panic!("one must win: {outcomes:?}");
+    };
+    let lost = conflict(Some(*winner));
+    assert!(outcomes.iter().all(|(version, put)| version == winner || *put == lost), "{outcomes:?}");
+    *winner
 }
 
 /// Every item of a listing, page after page.
