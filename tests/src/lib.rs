@@ -6,6 +6,7 @@
 mod canary;
 mod checks;
 mod polled;
+pub mod servers;
 mod world;
 
 pub use self::canary::Canary;

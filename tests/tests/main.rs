@@ -1,5 +1,6 @@
 //! Scenarios of the whole vault.
 
+mod conformance;
 mod accounts;
 mod callback;
 mod connect;

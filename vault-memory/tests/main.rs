@@ -14,6 +14,8 @@ use vault_testkit::clock::ManualClock;
 use vault_testkit::conformance::connections;
 use vault_testkit::faults::FaultStore;
 
+mod expiring;
+
 mod plain {
     use super::*;
 
@@ -50,6 +52,16 @@ mod on_one_store_for_all_tests {
 
     async fn backend() -> Stores {
         Stores::from_backend(STORE.clone())
+    }
+    vault_testkit::conformance!(backend);
+}
+
+mod with_flows_that_expire_by_themselves {
+    use super::*;
+
+    async fn backend() -> Stores {
+        let flows = Arc::new(expiring::ExpiringFlows::default());
+        Stores { flows, ..Stores::from_backend(MemoryStore::new()) }
     }
     vault_testkit::conformance!(backend);
 }

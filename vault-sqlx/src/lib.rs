@@ -53,14 +53,37 @@
 //! # Versions
 //! SQLite 3.42 or later (`unixepoch` with `subsec`); the one compiled in is.
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod engine;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod fault;
-#[cfg(feature = "sqlite")]
-mod row;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod record;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod store;
 
 pub use sqlx;
 
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresOptions, PostgresStore};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::SqliteStore;
+
+/// All four stores in one SQL database: a [`SqliteStore`] or a [`PostgresStore`]. Clones share its connections.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[derive(Debug, Clone)]
+pub struct SqlStore<E: engine::Engine> {
+    engine: E,
+    sql: std::sync::Arc<store::Statements>,
+}
+
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+impl<E: engine::Engine> SqlStore<E> {
+    fn over(engine: E, dialect: &engine::Dialect) -> Self {
+        Self { engine, sql: std::sync::Arc::new(store::Statements::new(dialect)) }
+    }
+}

@@ -13,7 +13,9 @@
 //! Each method is one atomic step and one round trip: one statement, one command, one script.
 //!
 //! # Time
-//! Leases run on the store's own clock. Every other time is an argument, and is stored as given.
+//! Leases, and flows where the storage expires them by itself, run on the store's own clock. Every other time is an
+//! argument, and is stored as given. Where times are compared, all of ±2^53 ms are told apart; beyond that a store may
+//! round.
 //!
 //! # Errors
 //! [`StoreError`]; see its kinds. A store that is down is an error, never "absent".
@@ -154,17 +156,25 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
 /// Pending authorizations: inserted once, taken at most once, short-lived.
 ///
 /// The state that names a flow is 256 random bits and reaches the store only as a hash, so `take` needs no tenant.
+///
+/// # Time
+/// A flow lives for `expires_at - now` from its insert, both as the caller gave them; that may be longer than the
+/// storage can express, and counts as its longest then. Storage that expires entries by itself (Redis) measures this
+/// span on its own clock; storage that does not keeps the flow until a purge whose `now` is at or after `expires_at`.
+/// An expired flow may thus be gone at any time, and an unexpired one goes only by `take` or `cancel`.
 #[async_trait]
 pub trait FlowStore: fmt::Debug + Send + Sync + 'static {
     /// Stores a flow if no other has its hash and fewer than `cap` unexpired flows (`expires_at` after `now`) of the
-    /// same tenant and owner are pending.
+    /// same tenant and owner are pending. One that has expired already (`expires_at` at or before `now`) is answered
+    /// for like any other, and need not be kept.
     async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert, StoreError>;
 
-    /// Removes and returns the flow: of all callers, at most one ever gets it. Expired flows may be returned; the
-    /// caller checks.
+    /// Removes and returns the flow: of all callers, at most one ever gets it. An expired flow may be returned or be
+    /// gone; the caller checks.
     async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>, StoreError>;
 
-    /// Removes the pending flows of an owner, or only those to one connector; answers how many.
+    /// Removes the pending flows of an owner, or only those to one connector; answers how many. Expired ones count
+    /// while they are there.
     async fn cancel(
         &self,
         tenant: &TenantId,
@@ -172,7 +182,8 @@ pub trait FlowStore: fmt::Debug + Send + Sync + 'static {
         connector: Option<&ConnectorId>,
     ) -> Result<u64, StoreError>;
 
-    /// Removes at most `limit` flows that expired at or before `now`; answers how many.
+    /// Removes at most `limit` flows that expired at or before `now`; answers how many. Does nothing, and answers 0,
+    /// where the storage expires them by itself.
     async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64, StoreError>;
 }
 

@@ -302,7 +302,7 @@ pub struct FlowRecord {
     pub slot: Slot,
     /// When it began.
     pub created_at: Timestamp,
-    /// After this it may be purged and must not be completed.
+    /// From then on it may be gone, and must not be completed.
     pub expires_at: Timestamp,
     /// Verifier, nonce, binding and the rest, sealed.
     pub sealed: Vec<u8>,

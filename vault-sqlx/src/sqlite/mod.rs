@@ -1,23 +1,18 @@
-mod connections;
-mod connectors;
+mod engine;
 mod error;
 mod file;
-mod flows;
-mod keys;
-mod leases;
-mod owed;
 mod schema;
 
 use std::path::{self, Path};
 use std::time::{Duration, Instant};
 
-use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Connection as _, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use vault_core::store::{StoreError, StoreErrorKind};
 
+pub use self::engine::Sqlite;
 use self::error::fault;
-use crate::row::fields;
+use crate::SqlStore;
 
 /// All four stores in one SQLite database. Clones share its connections.
 ///
@@ -27,21 +22,11 @@ use crate::row::fields;
 /// # Time
 /// Leases run on the machine's wall clock, as SQLite reads it: the one clock that all processes on a machine share. If
 /// somebody sets it, leases end by so much early or late; fences are not affected.
-#[derive(Debug, Clone)]
-pub struct SqliteStore {
-    readers: SqlitePool,
-    writer: SqlitePool,
-}
+pub type SqliteStore = SqlStore<Sqlite>;
 
 /// How long to wait for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 4;
-
-/// Takes the write lock at the start. A transaction that reads first and locks later can fail half way as "busy", and no
-/// waiting would help it.
-const IMMEDIATE: &str = "BEGIN IMMEDIATE";
-
-fields!(SqliteRow);
 
 impl SqliteStore {
     /// Opens the database file, creating it (mode 0600) if it is not there, and brings its schema up to date.
@@ -62,10 +47,9 @@ impl SqliteStore {
             .filename(&path)
             .busy_timeout(BUSY_TIMEOUT)
             .synchronous(SqliteSynchronous::Full);
-        let store = Self {
-            writer: pool(1).connect_lazy_with(options.clone()),
-            readers: pool(READERS).connect_lazy_with(options),
-        };
+        let writer = pool(1).connect_lazy_with(options.clone());
+        let store =
+            Self::over(Sqlite::new(pool(READERS).connect_lazy_with(options), writer), &Sqlite::dialect());
         store.enable_wal().await?;
         store.migrate().await?;
         Ok(store)
@@ -77,13 +61,13 @@ impl SqliteStore {
     /// be a file: one in memory ends with its connection, and a pool may close that whenever a future is dropped.
     #[must_use]
     pub fn new(pool: SqlitePool) -> Self {
-        Self { writer: pool.clone(), readers: pool }
+        Self::over(Sqlite::new(pool.clone(), pool), &Sqlite::dialect())
     }
 
     /// Closes all connections, waiting for those in use. Later calls fail as [`StoreErrorKind::Unavailable`].
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        self.engine.readers.close().await;
+        self.engine.writer.close().await;
     }
 
     /// Changing to WAL takes an exclusive lock, for which SQLite does not wait by itself.
@@ -91,7 +75,7 @@ impl SqliteStore {
         let deadline = Instant::now() + BUSY_TIMEOUT;
         loop {
             let mode = sqlx::query_scalar::<_, String>("PRAGMA journal_mode = WAL")
-                .fetch_one(&self.writer)
+                .fetch_one(&self.engine.writer)
                 .await
                 .map_err(fault("enabling the write-ahead log"));
             match mode {
@@ -107,28 +91,6 @@ impl SqliteStore {
             }
         }
     }
-
-    /// A connection to write on.
-    async fn writer(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
-        loop {
-            let mut connection = self.writer.acquire().await.map_err(fault("connecting to the database"))?;
-            // After some faults (disk full, I/O) SQLite ends a transaction by itself. The driver does not notice, and
-            // would refuse to begin another one on that connection for good.
-            if !connection.is_in_transaction() {
-                return Ok(connection);
-            }
-            connection.close_on_drop();
-        }
-    }
-}
-
-/// Ends by rollback unless committed, also when the future that it is in is dropped.
-async fn begin(connection: &mut SqliteConnection) -> Result<Transaction<'_, Sqlite>, StoreError> {
-    connection.begin_with(IMMEDIATE).await.map_err(fault("beginning a write"))
-}
-
-async fn commit(tx: Transaction<'_, Sqlite>) -> Result<(), StoreError> {
-    tx.commit().await.map_err(fault("committing a write"))
 }
 
 /// No ping before use: the file does not go away. No idle or lifetime limit either: caches would be lost.

@@ -3,11 +3,15 @@
 use sqlx::{Connection as _, SqliteConnection};
 use vault_core::store::{StoreError, StoreErrorKind};
 
+use super::SqliteStore;
+use super::engine::IMMEDIATE;
 use super::error::fault;
-use super::{IMMEDIATE, SqliteStore};
 
 /// Each takes the schema one version up, and says so in the ledger itself: hosts who migrate by hand run these files.
-const STEPS: [&str; 1] = [include_str!("../../schema/sqlite/0001_init.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("../../schema/sqlite/0001_init.sql"),
+    include_str!("../../schema/sqlite/0002_flow_places.sql"),
+];
 
 impl SqliteStore {
     /// Brings the schema up to date. Does nothing when it is. Several processes may call it at once: one does the work,
@@ -21,7 +25,7 @@ impl SqliteStore {
     /// Dropped, it has done everything or nothing.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let doing = fault("migrating the schema");
-        let mut connection = self.writer().await?;
+        let mut connection = self.engine.writer().await?;
         migrate(&mut connection).await.map_err(doing)?
     }
 }

@@ -24,7 +24,7 @@ async fn s13_four_that_start_at_once_make_one_schema() {
             let user = format!("u{n}");
             insert(&store, &connection(&user, 1)).await.expect("works");
         }
-        assert_eq!(ledger(&path).await, [1]);
+        assert_eq!(ledger(&path).await, [1, 2]);
     }
 }
 
@@ -40,7 +40,7 @@ async fn s13_four_hosts_that_migrate_at_once_make_one_schema() {
     for migrated in migrating {
         migrated.await.expect("no panic").expect("migrated");
     }
-    assert_eq!(ledger(&path).await, [1]);
+    assert_eq!(ledger(&path).await, [1, 2]);
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn s13_migrating_again_changes_nothing() {
     let again = SqliteStore::open(folder.path().join("vault.db")).await;
     let again = again.expect("up to date");
     assert_eq!(again.get(&record.key).await.expect("works"), Some(record));
-    assert_eq!(ledger(&folder.path().join("vault.db")).await, [1]);
+    assert_eq!(ledger(&folder.path().join("vault.db")).await, [1, 2]);
 }
 
 #[tokio::test]
@@ -61,7 +61,7 @@ async fn s13_a_newer_schema_is_refused_and_left_alone() {
     store.close().await;
     let path = folder.path().join("vault.db");
     let host = one_connection(options(&path));
-    sqlx::raw_sql("INSERT INTO vault_schema VALUES (2, 0); DROP TABLE vault_keys;")
+    sqlx::raw_sql("INSERT INTO vault_schema VALUES (3, 0); DROP TABLE vault_keys;")
         .execute(&host)
         .await
         .expect("as a newer version might");
@@ -69,10 +69,25 @@ async fn s13_a_newer_schema_is_refused_and_left_alone() {
     let error = SqliteStore::open(&path).await.expect_err("too new");
     assert_eq!(error.kind(), StoreErrorKind::SchemaTooNew);
     assert!(!error.is_retryable());
-    assert_eq!(ledger(&path).await, [1, 2]);
+    assert_eq!(ledger(&path).await, [1, 2, 3]);
     let keys = "SELECT count(*) FROM sqlite_master WHERE name = 'vault_keys'";
     let keys: i64 = sqlx::query_scalar(keys).fetch_one(&host).await.expect("readable");
     assert_eq!(keys, 0, "nothing was created");
+}
+
+#[tokio::test]
+async fn an_older_schema_is_brought_up_to_date_with_what_is_in_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("host.db");
+    let host = one_connection(options(&path).create_if_missing(true));
+    sqlx::raw_sql(include_str!("../../schema/sqlite/0001_init.sql")).execute(&host).await.expect("the first");
+    let store = SqliteStore::new(host);
+    let record = connection("alice", 1);
+    insert(&store, &record).await.expect("works");
+
+    store.migrate().await.expect("one step up");
+    assert_eq!(ledger(&path).await, [1, 2]);
+    assert_eq!(store.get(&record.key).await.expect("works"), Some(record));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What a [`FlowStore`] must do.
 
+use std::time::{Duration, Instant};
+
 use vault_core::clock::Timestamp;
 use vault_core::id::{Owner, Slot};
 use vault_core::store::{FlowInsert, FlowRecord, FlowStore};
@@ -7,6 +9,8 @@ use vault_core::store::{FlowInsert, FlowRecord, FlowStore};
 use super::support::{NOW, WORKS, at, connector_id, draw, flow, long_ago, race, tenant, user};
 
 const CAP: u32 = 100;
+/// Longer than any test takes.
+const TTL: Duration = Duration::from_secs(600);
 const LATER: Timestamp = at(NOW.as_millis() + 600_000);
 
 /// A flow comes back whole, once.
@@ -20,7 +24,7 @@ pub async fn a_flow_is_taken_once(store: &dyn FlowStore) {
         sealed: draw::<65_536>().to_vec(),
         ..flow(&tenant, Owner::Shared, LATER)
     };
-    let empty = FlowRecord { sealed: Vec::new(), ..flow(&tenant, user("alice"), at(0)) };
+    let empty = FlowRecord { sealed: Vec::new(), ..flow(&tenant, user("alice"), LATER) };
     for record in [extreme, empty] {
         assert_eq!(take(store, &record).await, None);
         assert_eq!(insert(store, &record, CAP).await, FlowInsert::Inserted);
@@ -54,16 +58,16 @@ pub async fn a_race_to_take_a_flow_has_one_winner(store: &dyn FlowStore) {
 /// The cap counts the owner's unexpired flows and nobody else's.
 pub async fn the_cap_counts_an_owners_unexpired_flows(store: &dyn FlowStore) {
     let tenant = tenant();
+    let last = at(LATER.as_millis() + 600_000);
     let mine = |expires_at| flow(&tenant, user("alice"), expires_at);
     assert_eq!(insert(store, &mine(LATER), 0).await, FlowInsert::TooMany);
     for expired in [at(NOW.as_millis() - 1), NOW] {
         assert_eq!(insert(store, &mine(expired), 2).await, FlowInsert::Inserted);
     }
-    let barely = mine(at(NOW.as_millis() + 1));
-    assert_eq!(insert(store, &barely, 2).await, FlowInsert::Inserted);
     assert_eq!(insert(store, &mine(LATER), 2).await, FlowInsert::Inserted);
+    assert_eq!(insert(store, &mine(last), 2).await, FlowInsert::Inserted);
 
-    let refused = mine(LATER);
+    let refused = mine(last);
     assert_eq!(insert(store, &refused, 2).await, FlowInsert::TooMany);
     assert_eq!(take(store, &refused).await, None, "a refused flow is not stored");
     let others = [
@@ -75,8 +79,15 @@ pub async fn the_cap_counts_an_owners_unexpired_flows(store: &dyn FlowStore) {
     for other in others {
         assert_eq!(insert(store, &other, 1).await, FlowInsert::Inserted);
     }
-    assert!(take(store, &barely).await.is_some());
-    assert_eq!(insert(store, &refused, 2).await, FlowInsert::Inserted);
+
+    let insert_at = async |record: &FlowRecord, now| store.insert(record, 2, now).await.expect(WORKS);
+    let almost = at(LATER.as_millis() - 1);
+    assert_eq!(insert_at(&refused, almost).await, FlowInsert::TooMany, "two are pending until LATER");
+    assert_eq!(insert_at(&refused, LATER).await, FlowInsert::Inserted, "one has expired now");
+    let next = mine(last);
+    assert_eq!(insert_at(&next, LATER).await, FlowInsert::TooMany);
+    assert_eq!(take(store, &refused).await.as_ref(), Some(&refused));
+    assert_eq!(insert_at(&next, LATER).await, FlowInsert::Inserted);
 }
 
 /// However many start at once, an owner gets no more flows than the cap.
@@ -122,7 +133,22 @@ pub async fn a_cancel_reaches_one_owners_flows(store: &dyn FlowStore) {
     }
 }
 
-/// A purge removes what has expired, at most as much as it may.
+/// A flow that has expired when it is inserted is taken in like any other, and may be gone at once.
+pub async fn a_flow_may_be_expired_from_the_start(store: &dyn FlowStore) {
+    let tenant = tenant();
+    for expires_at in [at(NOW.as_millis() - 1), NOW] {
+        let record = flow(&tenant, user("alice"), expires_at);
+        assert_eq!(insert(store, &record, CAP).await, FlowInsert::Inserted);
+        let again = insert(store, &record, CAP).await;
+        assert_ne!(again, FlowInsert::TooMany);
+        let taken = take(store, &record).await;
+        assert!(taken.is_none_or(|taken| taken == record));
+        assert_eq!(take(store, &record).await, None);
+    }
+}
+
+/// A purge removes what has expired, at most as much as it may, and never what has not. Storage that expires flows by
+/// itself purges nothing.
 pub async fn a_purge_removes_what_has_expired(store: &dyn FlowStore) {
     let (tenant, start) = (tenant(), long_ago());
     let expiring = |millis| {
@@ -131,15 +157,62 @@ pub async fn a_purge_removes_what_has_expired(store: &dyn FlowStore) {
     };
     let (live, expired) = (expiring(1), [expiring(0), expiring(-1), expiring(-2)]);
     for record in expired.iter().chain([&live]) {
-        assert_eq!(insert(store, record, CAP).await, FlowInsert::Inserted);
+        let inserted = store.insert(record, CAP, start.saturating_sub(TTL)).await;
+        assert_eq!(inserted.expect(WORKS), FlowInsert::Inserted);
     }
-    assert_eq!(store.purge_expired(start, 0).await.expect(WORKS), 0);
-    assert_eq!(store.purge_expired(start, 2).await.expect(WORKS), 2);
-    while store.purge_expired(start, 1000).await.expect(WORKS) > 0 {}
-    for record in &expired {
-        assert_eq!(take(store, record).await, None);
+    let purge = async |limit| store.purge_expired(start, limit).await.expect(WORKS);
+    assert_eq!(purge(0).await, 0);
+    let mut purged = purge(2).await;
+    assert!(purged <= 2, "{purged} of at most 2");
+    loop {
+        match purge(1000).await {
+            0 => break,
+            more => purged += more,
+        }
+    }
+    for record in expired {
+        let there = take(store, &record).await;
+        assert!(there.is_none_or(|there| purged == 0 && there == record), "a purge left an expired flow");
     }
     assert_eq!(take(store, &live).await, Some(live));
+}
+
+/// Whether by a purge or by itself, a flow goes once its time is over: after many cycles nothing is left.
+pub async fn x05_expired_flows_do_not_stay(store: &dyn FlowStore) {
+    const CYCLES: usize = 3;
+    const FLOWS: usize = 10;
+    let (tenant, alice) = (tenant(), user("alice"));
+    let (start, began) = (long_ago(), Instant::now());
+    let now = || start.saturating_add(began.elapsed());
+    for _ in 0..CYCLES {
+        let born = now();
+        let expires_at = born.saturating_add(Duration::from_millis(30));
+        let records = [(); FLOWS].map(|()| flow(&tenant, alice.clone(), expires_at));
+        for record in &records {
+            let inserted = store.insert(record, CAP, born).await.expect(WORKS);
+            assert_eq!(inserted, FlowInsert::Inserted);
+        }
+        for record in records {
+            until_gone(store, record, now).await;
+        }
+    }
+    assert_eq!(store.cancel(&tenant, &alice, None).await.expect(WORKS), 0, "nothing is left to cancel");
+}
+
+/// Purges until the flow's hash is free again, which shows that nothing is stored under it.
+async fn until_gone(store: &dyn FlowStore, mut probe: FlowRecord, now: impl Fn() -> Timestamp) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    probe.expires_at = now().saturating_add(TTL);
+    loop {
+        store.purge_expired(now(), 1_000).await.expect(WORKS);
+        match store.insert(&probe, CAP, now()).await.expect(WORKS) {
+            FlowInsert::Exists => assert!(Instant::now() < deadline, "an expired flow stays for ever"),
+            FlowInsert::Inserted => break,
+            FlowInsert::TooMany => panic!("expired flows count towards the cap"),
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(take(store, &probe).await, Some(probe));
 }
 
 async fn insert(store: &dyn FlowStore, record: &FlowRecord, cap: u32) -> FlowInsert {

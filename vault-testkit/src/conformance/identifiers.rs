@@ -159,7 +159,7 @@ pub async fn s06_hostile_identifiers_name_distinct_connectors(store: &dyn Connec
 /// Owners and connectors with such names keep their flows apart.
 pub async fn s06_hostile_identifiers_keep_flows_apart(store: &dyn FlowStore) {
     let tenant = tenant();
-    let later = at(NOW.as_millis() + 1);
+    let later = at(NOW.as_millis() + 600_000);
     for id in hostile() {
         let record = flow(&tenant, user(&id), later);
         let inserted = store.insert(&record, 1, NOW).await.expect(WORKS);

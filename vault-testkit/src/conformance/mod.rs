@@ -124,7 +124,9 @@ macro_rules! conformance {
             flows::the_cap_counts_an_owners_unexpired_flows
             flows::a_race_for_the_cap_stays_under_it
             flows::a_cancel_reaches_one_owners_flows
+            flows::a_flow_may_be_expired_from_the_start
             flows::a_purge_removes_what_has_expired
+            flows::x05_expired_flows_do_not_stay
             identifiers::s06_hostile_identifiers_keep_flows_apart
             cancel::s15_a_dropped_flow_call_is_whole_or_nothing
         ]);

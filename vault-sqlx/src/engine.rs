@@ -1,0 +1,189 @@
+//! What differs between SQL servers. The rest of this crate is written once, over [`Engine`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use vault_core::store::StoreError;
+
+use crate::record::Fields;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// A way to run statements on one kind of server.
+///
+/// [`rows`](Self::rows) runs a statement that is atomic by itself; [`guarded`](Self::guarded) a write that may be refused,
+/// and may owe another one.
+pub trait Engine: Clone + fmt::Debug + Send + Sync + 'static {
+    /// A row of an answer.
+    type Row: Fields + Send;
+
+    /// The rows that a statement answers with.
+    fn rows(
+        &self,
+        access: Access,
+        statement: &Statement,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Vec<Self::Row>>> + Send;
+
+    /// Writes, and writes `owed` with it, in one atomic step; or learns why not.
+    fn guarded(
+        &self,
+        guarded: &Guarded,
+        values: &[Value<'_>],
+        owed: Option<&[Value<'_>]>,
+    ) -> impl Future<Output = Result<Outcome<Self::Row>>> + Send;
+}
+
+/// Whether a statement changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// The text of a statement, and what it does, to say so when it fails.
+#[derive(Debug)]
+pub struct Statement {
+    pub(crate) sql: Arc<str>,
+    pub(crate) doing: &'static str,
+}
+
+impl Statement {
+    pub(crate) fn new(doing: &'static str, sql: impl Into<Arc<str>>) -> Self {
+        Self { sql: sql.into(), doing }
+    }
+}
+
+/// A write that happens only under its own conditions.
+#[derive(Debug)]
+pub struct Guarded {
+    pub(crate) doing: &'static str,
+    /// Answers with one row when it wrote, with `written` in it, and with none when it did not.
+    pub(crate) write: Arc<str>,
+    /// Why it did not: the columns of a `SELECT` over the parameters of `write`.
+    pub(crate) probe: Arc<str>,
+    /// An insert that belongs to the write, for a server that runs it as a statement of its own.
+    pub(crate) owe: Arc<str>,
+    /// All of it as one statement, without and with what is owed, for a server that can.
+    pub(crate) combined: Arc<str>,
+    pub(crate) combined_owing: Arc<str>,
+}
+
+impl Guarded {
+    /// `write` has `parameters` parameters. `owe` builds an insert of values that are numbered after so many, and that
+    /// come from somewhere.
+    pub(crate) fn new(
+        doing: &'static str,
+        write: &str,
+        parameters: usize,
+        probe: &str,
+        owe: impl Fn(usize, &str) -> String,
+    ) -> Self {
+        let answer = format!("SELECT written.*, {probe} FROM (SELECT 1) AS one LEFT JOIN written ON true");
+        let owing = owe(parameters, "FROM written");
+        Self {
+            doing,
+            write: write.into(),
+            probe: format!("SELECT {probe}").into(),
+            owe: owe(0, "").into(),
+            combined: format!("WITH written AS ({write}) {answer}").into(),
+            combined_owing: format!("WITH written AS ({write}), owing AS ({owing}) {answer}").into(),
+        }
+    }
+}
+
+/// How a guarded write ended.
+#[derive(Debug)]
+pub enum Outcome<R> {
+    /// The row that the write answered with.
+    Written(R),
+    /// The row that the probe answered with.
+    Refused(R),
+}
+
+/// A parameter of a statement.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    Int(i64),
+    MaybeInt(Option<i64>),
+    Text(&'a str),
+    MaybeText(Option<&'a str>),
+    Bytes(&'a [u8]),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(value: i64) -> Self {
+        Self::Int(value)
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(value: Option<i64>) -> Self {
+        Self::MaybeInt(value)
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(value: &'a str) -> Self {
+        Self::Text(value)
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(value: Option<&'a str>) -> Self {
+        Self::MaybeText(value)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Value<'a> {
+    fn from(value: &'a [u8; N]) -> Self {
+        Self::Bytes(value)
+    }
+}
+
+/// `values![a, b]` is `[Value::from(a), Value::from(b)]`.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { [$($crate::engine::Value::from($value)),*] };
+}
+pub(crate) use values;
+
+/// What the texts of statements depend on.
+#[derive(Debug)]
+pub(crate) struct Dialect {
+    /// Before the name of each table, with the schema where there is one.
+    pub(crate) prefix: String,
+    /// The server's clock in Unix milliseconds.
+    pub(crate) now: &'static str,
+    /// Makes a scan that deletes pass over rows which another one is deleting.
+    pub(crate) skip_locked: &'static str,
+}
+
+impl Dialect {
+    pub(crate) fn table(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+}
+
+/// `$3, $4, $5` for 3 parameters after 2.
+pub(crate) fn parameters(count: usize, after: usize) -> String {
+    let all: Vec<_> = (after + 1..=after + count).map(|n| format!("${n}")).collect();
+    all.join(", ")
+}
+
+/// `a = $1, b = $2`.
+pub(crate) fn assignments(columns: &[&str]) -> String {
+    let all: Vec<_> = (1..).zip(columns).map(|(n, column)| format!("{column} = ${n}")).collect();
+    all.join(", ")
+}
+
+/// `a = excluded.a, b = excluded.b`.
+pub(crate) fn replacements(columns: &[&str]) -> String {
+    let all: Vec<_> = columns.iter().map(|column| format!("{column} = excluded.{column}")).collect();
+    all.join(", ")
+}

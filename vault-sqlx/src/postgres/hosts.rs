@@ -1,0 +1,153 @@
+//! Which server takes writes.
+
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Mutex;
+use vault_core::store::{StoreError, StoreErrorKind};
+
+use super::error::fault;
+
+/// How long a server may take to say whether it is the primary.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A pool for each server, one of which is in use.
+#[derive(Debug, Clone)]
+pub(super) struct Hosts(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    pools: Vec<PgPool>,
+    primary: AtomicUsize,
+    /// The primary is unknown, or a call on it failed as if it were none any more.
+    lost: AtomicBool,
+    search: Mutex<()>,
+}
+
+impl Hosts {
+    /// One server, whatever it is.
+    pub(super) fn one(pool: PgPool) -> Self {
+        Self::new(vec![pool], false)
+    }
+
+    /// Several servers, of which one takes writes.
+    pub(super) fn several(pools: Vec<PgPool>) -> Self {
+        let is_search_needed = pools.len() > 1;
+        Self::new(pools, is_search_needed)
+    }
+
+    fn new(pools: Vec<PgPool>, lost: bool) -> Self {
+        let (primary, lost, search) = (AtomicUsize::new(0), AtomicBool::new(lost), Mutex::new(()));
+        Self(Arc::new(Inner { pools, primary, lost, search }))
+    }
+
+    /// The pool of the primary. Of many callers at once one looks for it.
+    pub(super) async fn primary(&self) -> Result<&PgPool, StoreError> {
+        let inner = &*self.0;
+        if inner.lost.load(Ordering::Acquire) {
+            let _searching = inner.search.lock().await;
+            if inner.lost.load(Ordering::Acquire) {
+                inner.primary.store(inner.find().await?, Ordering::Release);
+                inner.lost.store(false, Ordering::Release);
+            }
+        }
+        Ok(&inner.pools[inner.primary.load(Ordering::Acquire)])
+    }
+
+    /// Learns from how a call ended.
+    pub(super) fn observe(&self, error: Option<&StoreError>) {
+        let is_gone = error.is_some_and(|error| {
+            matches!(error.kind(), StoreErrorKind::Unavailable | StoreErrorKind::ReadOnly)
+        });
+        if is_gone && self.0.pools.len() > 1 {
+            self.0.lost.store(true, Ordering::Release);
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        for pool in &self.0.pools {
+            pool.close().await;
+        }
+    }
+}
+
+impl Inner {
+    /// The first server that is not in recovery.
+    async fn find(&self) -> Result<usize, StoreError> {
+        let mut failure = StoreError::new(StoreErrorKind::ReadOnly, "none of the servers is a primary");
+        for (index, pool) in self.pools.iter().enumerate() {
+            let asked = tokio::time::timeout(PATIENCE, is_standby(pool)).await;
+            match asked.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+                Ok(false) => return Ok(index),
+                Ok(true) => {}
+                Err(error) => failure = fault("looking for the primary")(error),
+            }
+        }
+        Err(failure)
+    }
+}
+
+async fn is_standby(pool: &PgPool) -> sqlx::Result<bool> {
+    use sqlx::Row as _;
+    // Not prepared: there may be a pooler in between.
+    let mut rows = sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_all(pool).await?;
+    rows.pop().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+}
+
+/// `postgres://user:password@first:1,second:2/database?option=value` as one set of options for each server.
+pub(super) fn parse(url: &str) -> Result<Vec<PgConnectOptions>, StoreError> {
+    let malformed = || StoreError::new(StoreErrorKind::Misconfigured, "not a URL of PostgreSQL servers");
+    let (scheme, rest) = url.split_once("://").ok_or_else(malformed)?;
+    if !matches!(scheme, "postgres" | "postgresql") {
+        return Err(malformed());
+    }
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (user, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    let parse = |host| {
+        PgConnectOptions::from_str(&format!("{scheme}://{user}{host}{path}"))
+            .map_err(|error| malformed().with_source(error))
+    };
+    hosts.split(',').map(parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(url: &str) -> Vec<(String, u16)> {
+        let hosts = parse(url).expect("valid");
+        for host in &hosts {
+            assert_eq!((host.get_username(), host.get_database()), ("me", Some("db")));
+        }
+        hosts.iter().map(|host| (host.get_host().to_owned(), host.get_port())).collect()
+    }
+
+    #[test]
+    fn a_url_may_name_several_servers() {
+        let one = [("a.example".to_owned(), 5432)];
+        assert_eq!(addresses("postgres://me@a.example/db"), one);
+        let two = [("a.example".to_owned(), 1), ("::1".to_owned(), 2)];
+        let parsed = addresses("postgresql://me:p%40ss,word@a.example:1,[::1]:2/db?application_name=x");
+        assert_eq!(parsed[0], two[0]);
+        assert_eq!((parsed[1].0.trim_matches(['[', ']']), parsed[1].1), ("::1", 2));
+    }
+
+    #[test]
+    fn a_malformed_url_is_refused_without_being_shown() {
+        for url in [
+            "",
+            "redis://x",
+            "postgres:/x",
+            "postgres://me:hunter2@a:port/db",
+            "postgres://me:hunter2@a,b:99999/db",
+        ] {
+            let error = parse(url).expect_err(url);
+            assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
+            assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
+        }
+    }
+}
