@@ -1,0 +1,196 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::sentinel::SentinelNodeConnectionInfo;
+use redis::{IntoConnectionInfo, RedisConnectionInfo, RedisResult};
+use vault_core::store::{StoreError, StoreErrorKind};
+
+use crate::check::{Waived, check, refused};
+use crate::error::fault;
+use crate::link::{Limits, Link, Target, Wait};
+use crate::names::Names;
+use crate::{RedisStore, Shared, layout};
+
+const MOST_SHARDS: u16 = 1024;
+
+/// How to connect a [`RedisStore`], and to what: see [`RedisStore::builder`].
+#[derive(Clone)]
+#[must_use]
+pub struct RedisStoreBuilder {
+    prefix: String,
+    shards: u16,
+    limits: Limits,
+    waived: Waived,
+    master: SentinelNodeConnectionInfo,
+    login: RedisConnectionInfo,
+}
+
+impl fmt::Debug for RedisStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStoreBuilder")
+            .field("prefix", &self.prefix)
+            .field("shards", &self.shards)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisStoreBuilder {
+    pub(crate) fn new() -> Self {
+        Self {
+            prefix: "vault".to_owned(),
+            shards: 64,
+            limits: Limits {
+                connect: Duration::from_secs(2),
+                response: Duration::from_secs(3),
+                wait: None,
+            },
+            waived: Waived::default(),
+            master: SentinelNodeConnectionInfo::default(),
+            login: RedisConnectionInfo::default(),
+        }
+    }
+
+    /// What all keys begin with, so that several stores can be on one server; `vault` when not set. One to 64 bytes
+    /// without braces and control characters.
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// Into how many parts the records are split, 1 to 1024; 64 when not set. A part is never split between the nodes of
+    /// a cluster, and it is chosen once: a store that has another number of them is refused.
+    pub fn with_shards(mut self, shards: u16) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// How long connecting may take, for each step of it; 2 s when not set.
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.connect = timeout;
+        self
+    }
+
+    /// How long to wait for the server's answer to a command; 3 s when not set. In a cluster also how long a command is
+    /// sent again that the servers refuse to run because a slot moves or a master is being replaced.
+    pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.response = timeout;
+        self
+    }
+
+    /// Waits after each write until so many replicas have it, by `WAIT`. A write that they do not have in time fails as
+    /// [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable): whether it is kept is unknown.
+    ///
+    /// A connection answers nothing else meanwhile, so each write then takes the time of a trip to the replicas.
+    pub fn with_wait(mut self, replicas: u32, timeout: Duration) -> Self {
+        // Zero would be for ever.
+        let timeout = timeout.max(Duration::from_millis(1));
+        self.limits.wait = Some(Wait { replicas, timeout });
+        self
+    }
+
+    /// For [`sentinel`](Self::sentinel): user, password and database of the master that the sentinels name.
+    pub fn with_master_login(mut self, login: RedisConnectionInfo) -> Self {
+        self.login = login;
+        self
+    }
+
+    /// For [`sentinel`](Self::sentinel): how to connect to the master that the sentinels name, such as over TLS.
+    pub fn with_master_connection(mut self, connection: SentinelNodeConnectionInfo) -> Self {
+        self.master = connection;
+        self
+    }
+
+    /// Takes a server that evicts keys when its memory is full. It may drop **any connection without a word**; users
+    /// then have to connect again. Fit for tests, and for a store that only flows are kept in.
+    pub const fn danger_accept_eviction(mut self) -> Self {
+        self.waived.eviction = true;
+        self
+    }
+
+    /// Takes a server without an append-only file. It may **lose all connections when it restarts**. Fit for tests, and
+    /// for a store that only flows are kept in.
+    pub const fn danger_accept_no_persistence(mut self) -> Self {
+        self.waived.persistence = true;
+        self
+    }
+
+    /// One server: `redis://`, `unix:`, with the feature `tls` also `rediss://`, or a
+    /// [`ConnectionInfo`](redis::ConnectionInfo).
+    ///
+    /// # Errors
+    /// - [`Misconfigured`](vault_core::store::StoreErrorKind::Misconfigured): the settings are not valid, the server
+    ///   does not keep what it is given, or the store in it has another number of shards.
+    /// - [`SchemaTooNew`](vault_core::store::StoreErrorKind::SchemaTooNew): a newer version of this crate wrote to it.
+    /// - [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable) and the like: it cannot be reached.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind but the store's two settings in the server.
+    pub async fn connect(self, server: impl IntoConnectionInfo) -> Result<RedisStore, StoreError> {
+        self.open(Target::node(server)).await
+    }
+
+    /// A cluster, by some of its nodes.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// As [`connect`](Self::connect).
+    pub async fn cluster<N: IntoConnectionInfo>(
+        self,
+        nodes: impl IntoIterator<Item = N>,
+    ) -> Result<RedisStore, StoreError> {
+        let target = Target::cluster(nodes, &self.patient());
+        self.open(target).await
+    }
+
+    /// The master that the sentinels name for `service`.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    ///
+    /// # Cancel safety
+    /// As [`connect`](Self::connect).
+    pub async fn sentinel<N: IntoConnectionInfo>(
+        self,
+        sentinels: impl IntoIterator<Item = N>,
+        service: &str,
+    ) -> Result<RedisStore, StoreError> {
+        let target = Target::sentinel(sentinels, service, self.master.clone(), self.login.clone());
+        self.open(target).await
+    }
+
+    /// The limits with the time to wait for replicas on top of the time to answer.
+    fn patient(&self) -> Limits {
+        let waiting = self.limits.wait.map_or(Duration::ZERO, |wait| wait.timeout);
+        Limits { response: self.limits.response.saturating_add(waiting), ..self.limits }
+    }
+
+    async fn open(self, target: RedisResult<Target>) -> Result<RedisStore, StoreError> {
+        let braced = |c: char| c.is_control() || c == '{' || c == '}';
+        if self.prefix.is_empty() || self.prefix.len() > 64 || self.prefix.contains(braced) {
+            return Err(refused("the key prefix must be 1 to 64 bytes without braces and control characters"));
+        }
+        if !(1..=MOST_SHARDS).contains(&self.shards) {
+            return Err(refused("the number of shards must be 1 to 1024"));
+        }
+        let target = target.map_err(fault("reading the address of the server"))?;
+        let link = Link::new(target, self.patient());
+        accept(&link, self.waived).await?;
+        let names = Names { prefix: self.prefix, shards: self.shards };
+        layout::agree(&link, &names).await?;
+        Ok(RedisStore { shared: Arc::new(Shared { link, names }) })
+    }
+}
+
+async fn accept(link: &Link, waived: Waived) -> Result<(), StoreError> {
+    match link.info().await {
+        Ok(infos) => infos.iter().try_for_each(|info| check(info, waived)),
+        // A user who may not ask, and need not.
+        Err(error) if error.kind() == StoreErrorKind::Misconfigured && waived.eviction && waived.persistence => {
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,123 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use vault_core::clock::Timestamp;
+use vault_core::id::{ConnectorId, Owner, TenantId};
+use vault_core::store::{FlowInsert, FlowRecord, FlowStore, StoreError};
+
+use crate::link::Effect;
+use crate::names::{ID, moment, place, place_is_of};
+use crate::script::RESERVE;
+use crate::store::all;
+use crate::{RedisStore, record};
+
+/// The longest that a flow is kept, whatever it says: the server's clock must be able to count to its end.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// A flow is one key that the server expires, named by its hash alone. Beside it, each owner has a set of the places
+/// that flows take, for the cap and for `cancel`. The two are on different nodes of a cluster: a place is reserved first
+/// and given back last, so that flows may be fewer than places but never more.
+#[async_trait]
+impl FlowStore for RedisStore {
+    async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert, StoreError> {
+        let left = record.expires_at.saturating_since(now).min(LONGEST);
+        if left.is_zero() {
+            return Ok(FlowInsert::Inserted);
+        }
+        let places = self.shared.names.places(&record.tenant, &record.owner);
+        let place = place(record.expires_at, &record.connector, &record.state_hash);
+        let reserved = self.reserve(&places, &place, cap, now, left).await?;
+        if reserved < 0 {
+            return Ok(FlowInsert::TooMany);
+        }
+        let name = self.shared.names.flow(&record.state_hash);
+        let mut set = redis::cmd("SET");
+        set.arg(&name).arg(record::from_flow(record)).arg("NX").arg("PX").arg(millis(left));
+        let stored: Option<()> = self.shared.link.run("storing a flow", &name, set, Effect::Write).await?;
+        if stored.is_some() {
+            return Ok(FlowInsert::Inserted);
+        }
+        if reserved > 0 {
+            self.give_back(&places, &[place]).await?;
+        }
+        Ok(FlowInsert::Exists)
+    }
+
+    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>, StoreError> {
+        let name = self.shared.names.flow(state_hash);
+        let mut take = redis::cmd("GETDEL");
+        take.arg(&name);
+        let taken: Option<Vec<u8>> =
+            self.shared.link.run("taking a flow", &name, take, Effect::Write).await?;
+        let Some(taken) = taken else { return Ok(None) };
+        let flow = record::flow(&taken)?;
+        let places = self.shared.names.places(&flow.tenant, &flow.owner);
+        let place = place(flow.expires_at, &flow.connector, state_hash);
+        // The flow is out, and this caller alone has it. A place that stays behind ends when the flow would have.
+        let _ = self.give_back(&places, &[place]).await;
+        Ok(Some(flow))
+    }
+
+    async fn cancel(
+        &self,
+        tenant: &TenantId,
+        owner: &Owner,
+        connector: Option<&ConnectorId>,
+    ) -> Result<u64, StoreError> {
+        let places = self.shared.names.places(tenant, owner);
+        let mut range = redis::cmd("ZRANGE");
+        range.arg(&places).arg(0).arg(-1);
+        let mut taken: Vec<String> =
+            self.shared.link.run("finding an owner's flows", &places, range, Effect::Read).await?;
+        taken.retain(|place| connector.is_none_or(|connector| place_is_of(place, connector)));
+        let removed = all(taken.iter().map(|place| self.remove(place))).await?;
+        // A place without a flow may be of one that is just being stored.
+        let removed: Vec<String> =
+            taken.into_iter().zip(removed).filter(|(_, removed)| *removed).map(|(place, _)| place).collect();
+        if !removed.is_empty() {
+            self.give_back(&places, &removed).await?;
+        }
+        Ok(removed.len() as u64)
+    }
+
+    /// The server removes what has expired by itself.
+    async fn purge_expired(&self, _now: Timestamp, _limit: u32) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+}
+
+impl RedisStore {
+    /// 1 when reserved now, 0 when it was before, -1 when there is none left.
+    async fn reserve(
+        &self,
+        places: &str,
+        place: &str,
+        cap: u32,
+        now: Timestamp,
+        left: Duration,
+    ) -> Result<i64, StoreError> {
+        let unexpired = moment(Timestamp::from_millis(now.as_millis().saturating_add(1)));
+        let args = [&unexpired, place, &cap.to_string(), &millis(left).to_string()];
+        let doing = "reserving a place for a flow";
+        self.shared.link.script(doing, &RESERVE, &[places.to_owned()], &args, Effect::Write).await
+    }
+
+    async fn give_back(&self, places: &str, given: &[String]) -> Result<(), StoreError> {
+        let mut remove = redis::cmd("ZREM");
+        remove.arg(places).arg(given);
+        self.shared.link.run("giving back a flow's place", places, remove, Effect::Write).await
+    }
+
+    /// Removes the flow of that place; answers whether there was one.
+    async fn remove(&self, place: &str) -> Result<bool, StoreError> {
+        let id = place.get(place.len().saturating_sub(ID)..).unwrap_or_default();
+        let name = self.shared.names.flow_by_id(id);
+        let mut remove = redis::cmd("DEL");
+        remove.arg(&name);
+        self.shared.link.run("cancelling a flow", &name, remove, Effect::Write).await
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,65 @@
+use std::time::Duration;
+
+use vault_core::clock::Timestamp;
+use vault_core::id::{AttemptId, ConnectionKey};
+use vault_core::store::{Lease, LeaseAcquire, StoreError};
+
+use crate::RedisStore;
+use crate::link::Effect;
+use crate::record::corrupt;
+use crate::script::{ACQUIRE, RELEASE, RENEW};
+
+impl RedisStore {
+    pub(crate) async fn acquire(
+        &self,
+        key: &ConnectionKey,
+        holder: AttemptId,
+        ttl: Duration,
+    ) -> Result<LeaseAcquire, StoreError> {
+        let (keys, ttl) = ([self.connection_name(key)], millis(ttl));
+        let args = [holder.as_bytes(), ttl.as_bytes()];
+        let doing = "acquiring a lease";
+        let answer: Vec<i64> = self.shared.link.script(doing, &ACQUIRE, &keys, &args, Effect::Write).await?;
+        match answer[..] {
+            [] => Ok(LeaseAcquire::Absent),
+            [0, remaining] => {
+                let remaining = Duration::from_millis(remaining.unsigned_abs());
+                Ok(LeaseAcquire::Held { remaining })
+            }
+            [1, fence, now] => Ok(LeaseAcquire::Acquired(Lease {
+                fence: fence.unsigned_abs(),
+                granted_at: Timestamp::from_millis(now),
+            })),
+            _ => Err(corrupt("not an answer of the script")),
+        }
+    }
+
+    pub(crate) async fn renew(
+        &self,
+        key: &ConnectionKey,
+        holder: AttemptId,
+        fence: u64,
+        ttl: Duration,
+    ) -> Result<bool, StoreError> {
+        let (keys, ttl, fence) = ([self.connection_name(key)], millis(ttl), fence.to_string());
+        let args = [holder.as_bytes(), ttl.as_bytes(), fence.as_bytes()];
+        self.shared.link.script("renewing a lease", &RENEW, &keys, &args, Effect::Write).await
+    }
+
+    pub(crate) async fn release(
+        &self,
+        key: &ConnectionKey,
+        holder: AttemptId,
+        fence: u64,
+    ) -> Result<(), StoreError> {
+        let (keys, fence) = ([self.connection_name(key)], fence.to_string());
+        let args = [holder.as_bytes().as_slice(), fence.as_bytes()];
+        self.shared.link.script("releasing a lease", &RELEASE, &keys, &args, Effect::Write).await
+    }
+}
+
+/// A span in milliseconds, short enough that a time of day and it add up exactly in the server's arithmetic.
+fn millis(span: Duration) -> String {
+    const LONGEST: u128 = 1 << 52;
+    span.as_millis().min(LONGEST).to_string()
+}

@@ -1,0 +1,56 @@
+-- Compares and swaps a record together with its index entries and whatever is written with it.
+-- KEYS: the shard's index, the record, more records to write.
+-- ARGV: the version that must be there ('' for none, '*' for any), the length of the unique part of the record's moving
+--   entry (0: nothing is unique), then for each record: its moving entry ('' for none), how many fixed entries it has
+--   and these, how many fields and values it has and these (0: the record is to go).
+-- Answers 1 when written, 0 when the unique part is another's, otherwise the version that is there ('' for none).
+local there = redis.call('HGET', KEYS[2], 'version') or ''
+if there ~= ARGV[1] and (ARGV[1] ~= '*' or there == '') then
+  return there
+end
+
+local unique = tonumber(ARGV[2])
+if unique > 0 then
+  local name = string.sub(ARGV[3], 1, unique)
+  local taken = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. name, '(' .. name .. '\127', 'LIMIT', 0, 1)[1]
+  if taken and taken ~= ARGV[3] then
+    return 0
+  end
+end
+
+local at = 3
+local function list()
+  local first = at + 1
+  at = first + tonumber(ARGV[at])
+  return { unpack(ARGV, first, at - 1) }
+end
+
+-- Entries go last: in a slot that migrates, an index that was emptied on the way could not be filled again.
+local gone = {}
+for i = 2, #KEYS do
+  local moving = ARGV[at]
+  at = at + 1
+  local entries, fields = list(), list()
+  local moved = redis.call('HGET', KEYS[i], 'moving')
+  if moved and moved ~= '' and (moved ~= moving or #fields == 0) then
+    gone[#gone + 1] = moved
+  end
+  if #fields == 0 then
+    redis.call('DEL', KEYS[i])
+    for _, entry in ipairs(entries) do
+      gone[#gone + 1] = entry
+    end
+  else
+    redis.call('HSET', KEYS[i], 'moving', moving, unpack(fields))
+    if moving ~= '' then
+      entries[#entries + 1] = moving
+    end
+    for _, entry in ipairs(entries) do
+      redis.call('ZADD', KEYS[1], 0, entry)
+    end
+  end
+end
+if #gone > 0 then
+  redis.call('ZREM', KEYS[1], unpack(gone))
+end
+return 1
