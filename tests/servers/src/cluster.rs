@@ -13,8 +13,6 @@ const MASTERS: usize = 3;
 const NODES: usize = 2 * MASTERS;
 const SLOTS: usize = 16_384;
 const WHOLE_WITHIN: Duration = Duration::from_secs(30);
-/// How long a node answers nobody until the others replace it, in milliseconds.
-const NODE_TIMEOUT: &str = "1500";
 
 /// A cluster. Its nodes are numbered from 0; nodes 0 to 2 begin as masters, and node `n + 3` as the replica of node `n`.
 #[derive(Debug)]
@@ -35,7 +33,7 @@ impl RedisCluster {
         let options = options
             .clone()
             .with("cluster-enabled", "yes")
-            .with("cluster-node-timeout", NODE_TIMEOUT)
+            .with("cluster-node-timeout", &options.dead_after.as_millis().to_string())
             .with("repl-diskless-sync-delay", "0");
         let nodes = thread::scope(|scope| {
             let start = |n| Redis::start_as(&format!("redis-cluster-{n}"), &options);

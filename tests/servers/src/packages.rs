@@ -17,8 +17,8 @@ const MORE_FOLDERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 /// Debian asks this program, when there is one, before it starts the service of a package.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs from Debian's packages whatever of PostgreSQL, PgBouncer and Redis this machine lacks. Needs root on Debian
-/// for that.
+/// Installs from Debian's packages whatever of PostgreSQL, `PgBouncer` and Redis this machine lacks. For that it needs
+/// root on Debian.
 pub fn install() -> Result<()> {
     let missing: Vec<&str> = [
         (postgres().is_err(), "postgresql"),
@@ -56,7 +56,7 @@ pub(crate) fn postgres() -> Result<PathBuf> {
     let on_path = || on_path("postgres")?.parent().map(Path::to_owned);
     let found = newest.map(|folder| folder.join("bin")).or_else(on_path);
     let folder = found.ok_or("PostgreSQL is not installed (Debian's package postgresql)")?;
-    match major_version(&folder.join("postgres")) {
+    match major_version(folder.join("postgres")) {
         Some(version) if version >= OLDEST_POSTGRES => Ok(folder),
         _ => Err(format!("{} holds no PostgreSQL {OLDEST_POSTGRES} or newer", folder.display()).into()),
     }

@@ -1,4 +1,4 @@
-//! PgBouncer, a pool of connections in front of PostgreSQL.
+//! `PgBouncer`, a pool of connections in front of PostgreSQL.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ const READY: &str = "process up: ";
 /// An immediate shutdown; the polite one waits for the clients.
 const STOP: &str = "TERM";
 
-/// How PgBouncer is started.
+/// How `PgBouncer` is started.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     settings: Vec<(String, String)>,
@@ -53,7 +53,7 @@ impl Options {
     }
 }
 
-/// A PgBouncer, by default in transaction mode with 10 server connections.
+/// A `PgBouncer`, by default in transaction mode with 10 server connections.
 #[derive(Debug)]
 pub struct PgBouncer {
     daemon: Daemon,

@@ -1,6 +1,7 @@
 //! Redis, or a server that is like it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::daemon::Daemon;
 use crate::resp::{self, Reply};
@@ -8,19 +9,35 @@ use crate::{Result, packages, port};
 
 const READY: &str = "Ready to accept connections";
 const STOP: &str = "TERM";
+const DEAD_AFTER: Duration = Duration::from_millis(1500);
 /// What it acknowledged outlives [`Redis::kill`].
 const SETTINGS: &[(&str, &str)] =
     &[("bind", "127.0.0.1"), ("save", ""), ("appendonly", "yes"), ("appendfsync", "always")];
 
 /// How a server is started: by default with every write synced to its append-only file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     settings: Vec<(String, String)>,
     program: Option<PathBuf>,
     logs: Option<PathBuf>,
+    pub(crate) dead_after: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { settings: Vec::new(), program: None, logs: None, dead_after: DEAD_AFTER }
+    }
 }
 
 impl Options {
+    /// In a cluster or under sentinels: how long a silent server counts as alive, to the millisecond. By default 1.5 s,
+    /// for tests of a failover; where there must be none, say much more, for a busy machine has long pauses.
+    #[must_use]
+    pub fn with_dead_after(mut self, silence: Duration) -> Self {
+        self.dead_after = silence;
+        self
+    }
+
     /// Sets a parameter of `redis.conf`.
     #[must_use]
     pub fn with(mut self, name: &str, value: &str) -> Self {

@@ -96,10 +96,15 @@ impl Sentinel {
         self.servers[n].kill()
     }
 
-    /// Starts a killed data server again, with the same data on the same port. See
-    /// [`wait_until_whole`](Self::wait_until_whole).
+    /// Starts a killed data server again, with the same data on the same port; as a replica if the other one is the
+    /// master now, which the sentinels would see to 10 s later. See [`wait_until_whole`](Self::wait_until_whole).
     pub fn restart(&mut self, n: usize) -> Result<()> {
-        self.servers[n].restart()
+        self.servers[n].restart()?;
+        if self.master().is_ok_and(|master| master != n) {
+            let port = self.servers[1 - n].port().to_string();
+            self.servers[n].command(&["REPLICAOF", "127.0.0.1", &port])?;
+        }
+        Ok(())
     }
 
     /// Stops a data server where it is: the system takes connections for it, and nothing answers.
@@ -123,8 +128,7 @@ impl Sentinel {
             for sentinel in &self.sentinels {
                 let quorum = sentinel.command(&["SENTINEL", "CKQUORUM", SERVICE])?.text();
                 let replicas = sentinel.command(&["SENTINEL", "REPLICAS", SERVICE])?.list();
-                if !quorum.contains(&format!("OK {SENTINELS} usable")) || !replicas.into_iter().all(is_linked)
-                {
+                if !quorum.contains(&format!("OK {SENTINELS} usable")) || !replicas.into_iter().all(is_well) {
                     return Ok(None);
                 }
             }
@@ -133,33 +137,33 @@ impl Sentinel {
     }
 }
 
-/// Whether a sentinel sees that a replica follows: names and values, in turns.
-fn is_linked(replica: Reply) -> bool {
+/// Whether a sentinel has nothing to say against a replica: names and values, in turns.
+fn is_well(replica: Reply) -> bool {
     let words: Vec<String> = replica.list().iter().map(Reply::text).collect();
-    let value = |name: &str| words.chunks(2).find(|pair| pair[0] == name).map(|pair| pair[1].as_str());
-    value("flags") == Some("slave") && value("master-link-status") == Some("ok")
+    words.chunks(2).any(|pair| pair == ["flags", "slave"])
 }
 
 fn start_one(options: &Options, port: u16, ports: &[u16], servers: &[Redis]) -> Result<Redis> {
     let mut daemon = options.daemon(&format!("redis-sentinel-{port}"), READY)?;
-    fs::write(daemon.folder().join("sentinel.conf"), file(port, ports, servers)?)?;
+    fs::write(daemon.folder().join("sentinel.conf"), file(options.dead_after, port, ports, servers)?)?;
     daemon.start(vec!["sentinel.conf".to_owned(), "--sentinel".to_owned()])?;
     Ok(Redis::running(daemon, port))
 }
 
 /// It names all that a sentinel would find out by itself, several seconds later.
-fn file(port: u16, ports: &[u16], servers: &[Redis]) -> Result<String> {
+fn file(dead_after: Duration, port: u16, ports: &[u16], servers: &[Redis]) -> Result<String> {
     let id = |port: u16| format!("{port:040x}");
     let mut file = format!(
         "port {port}\n\
          bind 127.0.0.1\n\
          sentinel myid {}\n\
          sentinel monitor {SERVICE} 127.0.0.1 {} 2\n\
-         sentinel down-after-milliseconds {SERVICE} 1000\n\
+         sentinel down-after-milliseconds {SERVICE} {}\n\
          sentinel failover-timeout {SERVICE} 5000\n\
          sentinel known-replica {SERVICE} 127.0.0.1 {}\n",
         id(port),
         servers[0].port(),
+        dead_after.as_millis(),
         servers[1].port(),
     );
     for other in ports.iter().filter(|other| **other != port) {
