@@ -36,7 +36,7 @@ impl RedisCluster {
             .with("cluster-node-timeout", &options.dead_after.as_millis().to_string())
             .with("repl-diskless-sync-delay", "0");
         let nodes = thread::scope(|scope| {
-            let start = |n| Redis::start_as(&format!("redis-cluster-{n}"), &options);
+            let start = |n| Redis::start(&options.clone().with_name(&format!("redis-cluster-{n}")));
             let starting: Vec<_> = (0..NODES).map(|n| scope.spawn(move || start(n))).collect();
             let started = starting.into_iter().map(|node| node.join().map_err(|_| "a thread panicked")?);
             started.collect::<Result<_>>()

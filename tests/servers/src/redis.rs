@@ -17,6 +17,7 @@ const SETTINGS: &[(&str, &str)] =
 /// How a server is started: by default with every write synced to its append-only file.
 #[derive(Clone, Debug)]
 pub struct Options {
+    name: String,
     settings: Vec<(String, String)>,
     program: Option<PathBuf>,
     logs: Option<PathBuf>,
@@ -25,7 +26,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { settings: Vec::new(), program: None, logs: None, dead_after: DEAD_AFTER }
+        Self {
+            name: "redis".to_owned(),
+            settings: Vec::new(),
+            program: None,
+            logs: None,
+            dead_after: DEAD_AFTER,
+        }
     }
 }
 
@@ -45,6 +52,13 @@ impl Options {
         self
     }
 
+    /// Names the server in errors, and its log: `redis` by default.
+    #[must_use]
+    pub fn with_name(mut self, name: &str) -> Self {
+        self.name = name.to_owned();
+        self
+    }
+
     /// Runs another program than the `redis-server` on PATH, say Valkey's.
     #[must_use]
     pub fn with_program(mut self, program: &Path) -> Self {
@@ -60,9 +74,9 @@ impl Options {
     }
 
     /// A server that does not run yet. It says `ready` when it does.
-    pub(crate) fn daemon(&self, name: &str, ready: &'static str) -> Result<Daemon> {
+    pub(crate) fn daemon(&self, ready: &'static str) -> Result<Daemon> {
         let program = self.program.clone().map_or_else(packages::redis, Ok)?;
-        Daemon::new(name, program, (ready, STOP), None, self.logs.as_deref())
+        Daemon::new(&self.name, program, (ready, STOP), None, self.logs.as_deref())
     }
 
     fn args(&self, port: u16) -> Vec<String> {
@@ -86,12 +100,7 @@ pub struct Redis {
 impl Redis {
     /// Starts an empty server. Returns when it answers.
     pub fn start(options: &Options) -> Result<Self> {
-        Self::start_as("redis", options)
-    }
-
-    /// A server whose folder and log have this name.
-    pub(crate) fn start_as(name: &str, options: &Options) -> Result<Self> {
-        let mut daemon = options.daemon(name, READY)?;
+        let mut daemon = options.daemon(READY)?;
         let port = port::on_a_free_one(|port| daemon.start(options.args(port)).map(|()| port))?;
         Ok(Self { daemon, port })
     }
@@ -113,7 +122,8 @@ impl Redis {
         self.port
     }
 
-    /// Sends one command on a connection of its own. An error that the server answers is an error.
+    /// Sends one command on a connection of its own: `WAIT` would not know of earlier writes. An error that the server
+    /// answers is an error.
     pub fn command<A: AsRef<[u8]>>(&self, args: &[A]) -> Result<Reply> {
         resp::command(self.port, args)
     }

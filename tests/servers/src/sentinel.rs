@@ -33,9 +33,12 @@ impl Sentinel {
     /// Starts all five. Returns when the replica follows and every sentinel knows every server.
     pub fn start(options: &Options) -> Result<Self> {
         let options = options.clone().with("repl-diskless-sync-delay", "0");
-        let master = Redis::start_as("redis-master", &options)?;
-        let following = options.clone().with("replicaof", &format!("127.0.0.1 {}", master.port()));
-        let replica = Redis::start_as("redis-replica", &following)?;
+        let master = Redis::start(&options.clone().with_name("redis-master"))?;
+        let following = options
+            .clone()
+            .with_name("redis-replica")
+            .with("replicaof", &format!("127.0.0.1 {}", master.port()));
+        let replica = Redis::start(&following)?;
         let servers = vec![master, replica];
         let sentinels = port::on_a_free_one(|first| {
             let mut ports = vec![first];
@@ -144,7 +147,7 @@ fn is_well(replica: Reply) -> bool {
 }
 
 fn start_one(options: &Options, port: u16, ports: &[u16], servers: &[Redis]) -> Result<Redis> {
-    let mut daemon = options.daemon(&format!("redis-sentinel-{port}"), READY)?;
+    let mut daemon = options.clone().with_name(&format!("redis-sentinel-{port}")).daemon(READY)?;
     fs::write(daemon.folder().join("sentinel.conf"), file(options.dead_after, port, ports, servers)?)?;
     daemon.start(vec!["sentinel.conf".to_owned(), "--sentinel".to_owned()])?;
     Ok(Redis::running(daemon, port))
