@@ -38,11 +38,11 @@ enum Program {
 impl Program {
     const ALL: [Self; 2] = [Self::Vault, Self::CustomBackend];
 
-    /// The arguments of `cargo test`.
+    /// The arguments of `cargo test`. The program `vault` is compiled as for all the tests: with the workspace's features.
     fn args(self) -> &'static [&'static str] {
         match self {
             Self::CustomBackend => &["-p", "custom-backend", "--", "conformance::"],
-            Self::Vault => &["-p", "vault-tests", "--test", "vault", "--", "conformance::"],
+            Self::Vault => &["--workspace", "--test", "vault", "--", "conformance::"],
         }
     }
 }

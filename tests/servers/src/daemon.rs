@@ -25,7 +25,7 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// `logs` is where the log goes, as `NAME.log`; else into the server's own folder.
+    /// `logs` is where the log goes, named like the server's folder; else it goes into that.
     pub(crate) fn new(
         name: &str,
         program: PathBuf,
@@ -34,7 +34,7 @@ impl Daemon {
         logs: Option<&Path>,
     ) -> Result<Self> {
         let folder = Folder::new(name, user)?;
-        let log = logs.unwrap_or(folder.path()).join(format!("{name}.log"));
+        let log = logs.unwrap_or(folder.path()).join(folder.name()).with_extension("log");
         let (name, args, process) = (name.to_owned(), Vec::new(), None);
         Ok(Self { name, program, args, ready, stop, user, log, process, folder })
     }

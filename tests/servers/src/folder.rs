@@ -1,5 +1,6 @@
 //! Temporary folders, and whose they are.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -67,6 +68,11 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Unlike any other's.
+    pub(crate) fn name(&self) -> &OsStr {
+        self.path.file_name().unwrap_or_default()
     }
 }
 
