@@ -71,6 +71,3 @@ provider.use(interact);
 provider.use(control);
 server.on('request', provider.callback());
 console.log(`ready ${issuer} pid ${process.pid}`);
-
-// Whoever started us holds the other end of stdin: when that process ends, however it ends, so do we.
-if (process.env.EXIT_WITH_PARENT === '1') process.stdin.on('end', () => process.exit(0)).resume();

@@ -1,26 +1,28 @@
 //! Everything that a contributor or CI runs. `cargo xtask help` lists it.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
+mod conformance;
 mod context;
 mod node;
 mod servers;
+mod session;
 mod test;
 
-use std::error::Error;
 use std::io::{self, Read};
 use std::process::ExitCode;
 
 use context::Context;
-
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use vault_servers::Result;
 
 const HELP: &str = "\
 cargo xtask test               start the servers, run every test, the benches once and the quickstart; stop the servers
 cargo xtask test -- ARGS       start the servers and run `cargo test ARGS`, say `-p vault-http` or a test's name
+cargo xtask conformance        start the servers, hold every storage backend to the contract, and print a table of that
 cargo xtask servers            start the servers, print the variables that tests read, stop at Ctrl-C or end of stdin
 cargo xtask help               this text
 
-The servers need Node.js and npm. As root on Debian they are installed when absent.";
+The servers need Node.js with npm, PostgreSQL, PgBouncer and Redis. As root on Debian they are installed when absent.
+VALKEY_SERVER names a Valkey server's program: then its tests run too.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["test"] => test::everything(),
         ["test", "--", rest @ ..] | ["test", rest @ ..] => test::some(rest),
+        ["conformance"] => conformance::run(),
         ["servers"] => serve(),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");

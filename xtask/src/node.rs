@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::{env, fs};
 
+use vault_servers::packages::apt_install;
+
 use crate::Result;
 use crate::context::{Context, run};
 
@@ -49,26 +51,14 @@ fn npm(command: &str) -> Command {
 
 /// As root on Debian.
 fn install() -> Result<()> {
-    if env::consts::OS != "linux" || !is_root() || !has_apt() {
-        return Err("Node.js or npm is not on PATH; install Node.js 20.19 or newer with npm".into());
-    }
-    eprintln!("Node.js or npm is not on PATH: installing Debian's");
-    // An unreachable third-party source fails the update, and need not matter.
-    let _ = run(apt_get().arg("update"));
     // NodeSource's package has npm inside, and conflicts with Debian's.
-    run(apt_get().args(["install", "-y", "--no-install-recommends", "nodejs", "npm"]))
-        .or_else(|_| run(apt_get().args(["install", "-y", "--no-install-recommends", "nodejs"])))?;
+    apt_install(&["nodejs", "npm"]).or_else(|error| apt_install(&["nodejs"]).map_err(|_| error)).map_err(
+        |error| format!("Node.js or npm is not on PATH; install Node.js 20.19 or newer with npm ({error})"),
+    )?;
     match (version("node"), version("npm")) {
         (Some(_), Some(_)) => Ok(()),
         _ => Err("apt-get installed no usable Node.js with npm".into()),
     }
-}
-
-fn apt_get() -> Command {
-    let mut apt_get = Command::new("apt-get");
-    apt_get.arg("-qq").env("DEBIAN_FRONTEND", "noninteractive");
-    apt_get.stdin(Stdio::null()).stdout(Stdio::null());
-    apt_get
 }
 
 /// The registry has Node.js itself as a package for each platform.
@@ -85,14 +75,6 @@ fn fetch(context: &Context) -> Result<OsString> {
         run(npm("install").arg("--prefix").arg(&folder).arg(format!("node-linux-{arch}@{PINNED}")))?;
     }
     Ok(program.into())
-}
-
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
-}
-
-fn has_apt() -> bool {
-    Command::new("apt-get").arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 fn version(program: impl AsRef<OsStr>) -> Option<[u32; 3]> {

@@ -3,33 +3,32 @@
 //! Every cargo command here selects the whole workspace with its dev-dependencies, so that all of them see the same
 //! features and nothing is compiled twice.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::process::{Command, ExitCode, Stdio};
-use std::{fs, mem};
+use std::fs;
+use std::process::{Command, ExitCode};
 
-use crate::Result;
-use crate::context::{Context, run};
-use crate::servers::{self, Server};
+use crate::context::run;
+use crate::session::Session;
+use crate::{Result, servers};
 
 /// Every test, then the benches and the quickstart as smoke tests.
 pub(crate) fn everything() -> Result<ExitCode> {
-    let mut session = Session::start()?;
-    session.cargo_test(&["--workspace", "--no-fail-fast"]);
+    let mut run = Run::start()?;
+    run.cargo_test(&["--workspace", "--no-fail-fast"]);
     // Without `cargo bench`'s own flag a criterion bench runs each function once.
-    session.cargo_test(&["--workspace", "--bench", "*"]);
-    session.step("quickstart", quickstart);
-    Ok(session.finish())
+    run.cargo_test(&["--workspace", "--bench", "*"]);
+    run.step("quickstart", |run| quickstart(&run.session));
+    Ok(run.finish())
 }
 
 /// `cargo test` with arguments of one's own.
 pub(crate) fn some(args: &[&str]) -> Result<ExitCode> {
-    let mut session = Session::start()?;
-    session.cargo_test(args);
-    Ok(session.finish())
+    let mut run = Run::start()?;
+    run.cargo_test(args);
+    Ok(run.finish())
 }
 
 /// The example must work from nothing, and again with the data that it left.
-fn quickstart(session: &mut Session) -> Result<()> {
+fn quickstart(session: &Session) -> Result<()> {
     // `--examples` is what makes cargo resolve features with dev-dependencies, as for the tests.
     let mut build = session.context.cargo();
     run(build.args(["build", "--locked", "--workspace", "--bins", "--examples"]))?;
@@ -42,25 +41,22 @@ fn quickstart(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
-/// The running servers, and what came of the tests. The servers are declared first, to stop before their folder goes.
+/// The running servers, and what came of the tests.
 #[derive(Debug)]
-struct Session {
-    servers: Vec<Server>,
-    context: Context,
+struct Run {
+    session: Session,
     tally: Tally,
 }
 
-impl Session {
+impl Run {
     fn start() -> Result<Self> {
-        let context = Context::new()?;
-        Ok(Self { servers: servers::start(&context)?, context, tally: Tally::default() })
+        Ok(Self { session: Session::start()?, tally: Tally::default() })
     }
 
     fn cargo_test(&mut self, args: &[&str]) {
-        self.step(&format!("cargo test {}", args.join(" ")), |session| {
-            let mut command = session.context.cargo();
-            let command = session.with_servers(command.args(["test", "--locked"]).args(args));
-            session.tally.follow(command)
+        let args = without_absent(args, servers::valkey().is_some());
+        self.step(&format!("cargo test {}", args.join(" ")), |run| {
+            run.session.cargo_test(&args, |line| run.tally.add(line))
         });
     }
 
@@ -74,21 +70,26 @@ impl Session {
         }
     }
 
-    fn with_servers<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        let env = self.servers.iter().flat_map(|server| &server.env);
-        command.envs(env.map(|(name, value)| (name, value))).stdin(Stdio::null())
-    }
-
     fn finish(self) -> ExitCode {
-        let Self { servers, context, tally: Tally { passed, failed } } = self;
-        drop(servers);
-        if failed > 0 {
-            eprintln!("\nthe servers' logs are in {}", context.scratch().display());
-            mem::forget(context);
-        }
+        let Tally { passed, failed } = self.tally;
+        self.session.finish(failed > 0);
         println!("\n{passed} passed, {failed} failed");
         if failed == 0 && passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
+}
+
+/// Leaves the tests of a server out that this machine does not have. A bench takes no such argument, and has no such
+/// test.
+fn without_absent<'a>(args: &[&'a str], valkey: bool) -> Vec<&'a str> {
+    let bench = args.iter().take_while(|arg| **arg != "--").any(|arg| arg.starts_with("--bench"));
+    let mut args = args.to_vec();
+    if !valkey && !bench {
+        if !args.contains(&"--") {
+            args.push("--");
+        }
+        args.extend(["--skip", "conformance::valkey::"]);
+    }
+    args
 }
 
 /// Tests over all test programs.
@@ -99,20 +100,6 @@ struct Tally {
 }
 
 impl Tally {
-    /// Runs a test command, passes its output on as it comes, and counts.
-    fn follow(&mut self, command: &mut Command) -> Result<()> {
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let mut output = BufReader::new(child.stdout.take().ok_or("the child has no stdout")?);
-        let mut line = Vec::new();
-        while output.read_until(b'\n', &mut line)? > 0 {
-            io::stdout().write_all(&line)?;
-            self.add(&String::from_utf8_lossy(&line));
-            line.clear();
-        }
-        let status = child.wait()?;
-        if status.success() { Ok(()) } else { Err(status.to_string().into()) }
-    }
-
     /// A line such as `test result: ok. 8 passed; 0 failed; 1 ignored; …`; any other changes nothing.
     fn add(&mut self, line: &str) {
         let Some(result) = line.strip_prefix("test result: ") else {
@@ -131,6 +118,19 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tests_of_an_absent_server_are_left_out() {
+        let skip = ["--skip", "conformance::valkey::"];
+        assert_eq!(
+            without_absent(&["-p", "a", "name"], false),
+            [&["-p", "a", "name", "--"], &skip[..]].concat()
+        );
+        assert_eq!(without_absent(&["--", "--exact"], false), [&["--", "--exact"], &skip[..]].concat());
+        for (args, valkey) in [(["--workspace", "--bench", "*"], false), (["-p", "a", "name"], true)] {
+            assert_eq!(without_absent(&args, valkey), args);
+        }
+    }
 
     #[test]
     fn a_tally_adds_result_lines_and_nothing_else() {

@@ -3,7 +3,9 @@
 use std::fs::{self, File};
 use std::process::Command;
 
-use super::{Process, Server};
+use vault_servers::process::Process;
+
+use super::Server;
 use crate::context::Context;
 use crate::{Result, node};
 
@@ -23,9 +25,10 @@ pub(crate) fn start(context: &Context) -> Result<Server> {
     node::npm_ci(&folder)?;
 
     let mut command = Command::new(node);
-    command.arg("server.mjs").current_dir(folder).env("PORT", "0").env("EXIT_WITH_PARENT", "1");
-    let mut process = Process::spawn(context, "oidc-provider", &mut command)?;
+    command.arg("server.mjs").current_dir(folder).env("PORT", "0");
+    let log = context.scratch().join("oidc-provider.log");
+    let mut process = Process::spawn(&mut command, &log, "TERM", None)?;
     let ready = process.wait_for_line("ready ")?;
     let issuer = ready.split(' ').next().unwrap_or_default().to_owned();
-    Ok(Server { env: vec![("VAULT_TEST_OIDC", issuer)], _process: process })
+    Ok(Server::new(vec![("VAULT_TEST_OIDC", issuer)], process))
 }
