@@ -16,15 +16,6 @@ use vault_testkit::faults::FaultStore;
 
 mod expiring;
 
-mod plain {
-    use super::*;
-
-    async fn backend() -> Stores {
-        Stores::from_backend(MemoryStore::new())
-    }
-    vault_testkit::conformance!(backend);
-}
-
 mod through_pointers {
     use super::*;
 

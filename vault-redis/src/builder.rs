@@ -40,11 +40,7 @@ impl RedisStoreBuilder {
         Self {
             prefix: "vault".to_owned(),
             shards: 64,
-            limits: Limits {
-                connect: Duration::from_secs(2),
-                response: Duration::from_secs(3),
-                wait: None,
-            },
+            limits: Limits { connect: Duration::from_secs(2), response: Duration::from_secs(3), wait: None },
             waived: Waived::default(),
             master: SentinelNodeConnectionInfo::default(),
             login: RedisConnectionInfo::default(),
@@ -170,7 +166,9 @@ impl RedisStoreBuilder {
     async fn open(self, target: RedisResult<Target>) -> Result<RedisStore, StoreError> {
         let braced = |c: char| c.is_control() || c == '{' || c == '}';
         if self.prefix.is_empty() || self.prefix.len() > 64 || self.prefix.contains(braced) {
-            return Err(refused("the key prefix must be 1 to 64 bytes without braces and control characters"));
+            return Err(refused(
+                "the key prefix must be 1 to 64 bytes without braces and control characters",
+            ));
         }
         if !(1..=MOST_SHARDS).contains(&self.shards) {
             return Err(refused("the number of shards must be 1 to 1024"));
@@ -188,7 +186,9 @@ async fn accept(link: &Link, waived: Waived) -> Result<(), StoreError> {
     match link.info().await {
         Ok(infos) => infos.iter().try_for_each(|info| check(info, waived)),
         // A user who may not ask, and need not.
-        Err(error) if error.kind() == StoreErrorKind::Misconfigured && waived.eviction && waived.persistence => {
+        Err(error)
+            if error.kind() == StoreErrorKind::Misconfigured && waived.eviction && waived.persistence =>
+        {
             Ok(())
         }
         Err(error) => Err(error),

@@ -36,12 +36,8 @@ impl KeyStore for RedisStore {
     }
 
     async fn delete(&self, scope: &KeyScope) -> Result<bool, StoreError> {
-        let entry = Entry {
-            key: self.key_name(scope),
-            moving: None,
-            fixed: entry::key(scope),
-            fields: Vec::new(),
-        };
+        let entry =
+            Entry { key: self.key_name(scope), moving: None, fixed: entry::key(scope), fields: Vec::new() };
         let shard = self.shared.names.shard_of_scope(scope);
         let written = self.write("deleting a data key", shard, When::Any, 0, vec![entry]).await?;
         Ok(matches!(written, Written::Written))

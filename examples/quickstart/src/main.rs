@@ -67,7 +67,11 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let args = Args::parse(std::env::args().skip(1))?;
     let folder = Folder::open(&args.folder)?;
-    if args.script { script::run(folder, &args.storage).await } else { serve(folder, &args.storage, args.port).await }
+    if args.script {
+        script::run(folder, &args.storage).await
+    } else {
+        serve(folder, &args.storage, args.port).await
+    }
 }
 
 /// Until Ctrl-C.
@@ -103,12 +107,8 @@ async fn interrupted() {
 
 impl Args {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let mut parsed = Self {
-            script: false,
-            storage: Storage::Sqlite,
-            folder: "quickstart-data".into(),
-            port: None,
-        };
+        let mut parsed =
+            Self { script: false, storage: Storage::Sqlite, folder: "quickstart-data".into(), port: None };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {

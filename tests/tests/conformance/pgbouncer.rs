@@ -1,8 +1,13 @@
 use vault_core::Stores;
+use vault_testkit::conformance::Fixture;
 use vault_tests::servers;
 
-async fn backend() -> Stores {
+async fn open() -> Stores {
     Stores::from_backend(servers::pgbouncer().await)
+}
+
+async fn backend() -> Fixture {
+    Fixture::new(open().await).reopen(open)
 }
 
 vault_testkit::conformance!(backend);

@@ -1,11 +1,9 @@
 use sqlx::PgPool;
 use vault_core::store::{Condition, ConnectionRecord, ConnectionStore as _, Page, Put, StoreErrorKind};
 use vault_sqlx::{PostgresOptions, PostgresStore};
-use vault_tests::servers::address;
+use vault_tests::servers::{address, unique_name};
 
-use super::support::{
-    NOW, changed, connection, execute, fresh, insert, number, on, owed, pool, pool_with, schema,
-};
+use super::support::{NOW, changed, connection, execute, fresh, insert, number, on, owed, pool, pool_with};
 
 /// Locks the only connection in another transaction until it is dropped.
 async fn lock(pool: &PgPool, schema: &str) -> sqlx::Transaction<'static, sqlx::Postgres> {
@@ -106,7 +104,7 @@ async fn a_standby_can_be_read_and_takes_no_writes() {
     assert_eq!(error.kind(), StoreErrorKind::ReadOnly);
     standby.migrate().await.expect("up to date");
     let unheard_of = PgPool::connect(&url).await.expect("the standby answers");
-    let error = on(unheard_of, &super::support::schema()).migrate().await.expect_err("a standby");
+    let error = on(unheard_of, &unique_name()).migrate().await.expect_err("a standby");
     assert_eq!(error.kind(), StoreErrorKind::ReadOnly);
 }
 
@@ -118,7 +116,7 @@ async fn of_several_servers_the_primary_is_found() {
         format!("{}:{}", options.get_host(), options.get_port())
     };
     let url = format!("postgres://postgres@{},{}/postgres", host(&standby), host(&primary));
-    let options = PostgresOptions::new().schema(&schema()).expect("plain");
+    let options = PostgresOptions::new().schema(&unique_name()).expect("plain");
     let store = options.connect(&url).await.expect("one of them takes writes");
     insert(&store, &connection("alice", 1)).await.expect("works");
 }

@@ -1,8 +1,9 @@
 use sqlx::PgPool;
 use vault_core::store::{ConnectionStore as _, StoreErrorKind};
 use vault_sqlx::PostgresOptions;
+use vault_tests::servers::unique_name;
 
-use super::support::{connection, execute, fresh, insert, number, on, pool, pool_with, schema};
+use super::support::{connection, execute, fresh, insert, number, on, pool, pool_with};
 
 async fn steps(pool: &PgPool, ledger: &str) -> i64 {
     number(pool, format!("SELECT count(*) FROM {ledger}")).await
@@ -11,7 +12,7 @@ async fn steps(pool: &PgPool, ledger: &str) -> i64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn s13_four_that_start_at_once_make_one_schema() {
     for isolation in ["", "default_transaction_isolation=serializable"] {
-        let name = schema();
+        let name = unique_name();
         let starting: Vec<_> = (0..4)
             .map(|_| on(pool_with(isolation), &name))
             .map(|store| tokio::spawn(async move { store.migrate().await.map(|()| store) }))
@@ -52,7 +53,7 @@ async fn s13_a_newer_schema_is_refused_and_left_alone() {
 
 #[tokio::test]
 async fn the_schema_keeps_to_its_names() {
-    let (schema, host) = (schema(), pool());
+    let (schema, host) = (unique_name(), pool());
     execute(
         &host,
         format!(
@@ -81,7 +82,7 @@ async fn the_schema_keeps_to_its_names() {
 
 #[tokio::test]
 async fn a_host_may_migrate_by_itself() {
-    let (schema, host) = (schema(), pool());
+    let (schema, host) = (unique_name(), pool());
     let script = include_str!("../../../vault-sqlx/schema/postgres/0001_init.sql");
     execute(
         &host,

@@ -3,24 +3,16 @@ use std::time::Duration;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use vault_core::clock::Timestamp;
-use vault_core::entropy::SystemEntropy;
-use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Incarnation, Owner, RevocationId, Slot};
+use vault_core::id::{ConnectionKey, ConnectorId, Incarnation, Owner, RevocationId, Slot};
 use vault_core::id::{TenantId, UserId};
 use vault_core::store::{
     Condition, ConnectionRecord, ConnectionStatus, ConnectionStore as _, Put, RevocationRecord, StoreError,
     Version,
 };
 use vault_sqlx::{PostgresOptions, PostgresStore};
-use vault_tests::servers::address;
+use vault_tests::servers::{address, unique_name};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-
-/// A schema that nobody else uses.
-pub(crate) fn schema() -> String {
-    let random = AttemptId::random(&SystemEntropy::default()).expect("random");
-    let hex: String = random.as_bytes().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("test_{hex}")
-}
 
 pub(crate) fn pool() -> PgPool {
     pool_with("")
@@ -40,7 +32,7 @@ fn pairs(options: &str) -> Vec<(&str, &str)> {
 
 /// A store with tables of its own, and a pool to look at them with.
 pub(crate) async fn fresh() -> (PostgresStore, PgPool, String) {
-    let schema = schema();
+    let schema = unique_name();
     let store = on(pool(), &schema);
     store.migrate().await.expect("an empty schema");
     (store, pool(), schema)

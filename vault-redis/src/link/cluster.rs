@@ -1,9 +1,7 @@
 use std::time::Duration;
 
 use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{
-    MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr,
-};
+use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::{Cmd, ErrorKind, FromRedisValue as _, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::{Instant, sleep};
 
@@ -59,7 +57,9 @@ async fn attempt(
             let rest = wait.map(|wait| with_wait(cmd, wait));
             match rest {
                 None => pipeline.add_command(cmd.clone()),
-                Some(rest) => rest.cmd_iter().fold(&mut pipeline, |pipeline, cmd| pipeline.add_command(cmd.clone())),
+                Some(rest) => {
+                    rest.cmd_iter().fold(&mut pipeline, |pipeline, cmd| pipeline.add_command(cmd.clone()))
+                }
             };
             cluster.route_pipeline(pipeline, 1, 1 + usize::from(wait.is_some()), node).await?
         }

@@ -121,7 +121,9 @@ impl Link {
         let live = self.live().await?;
         let wait = self.limits.wait.filter(|_| effect == Effect::Write);
         let replies = match live.connection.clone() {
-            Connection::Cluster(cluster) => cluster::send(cluster, key, cmd, wait, self.limits.response).await,
+            Connection::Cluster(cluster) => {
+                cluster::send(cluster, key, cmd, wait, self.limits.response).await
+            }
             Connection::Node(node) => send_to_node(node, cmd, wait).await,
         };
         if let Err(error) = &replies
@@ -138,7 +140,9 @@ impl Link {
         let live = self.live().await.map_err(fault(doing))?;
         let infos = match live.connection {
             Connection::Cluster(mut cluster) => cluster::info(&mut cluster).await,
-            Connection::Node(mut node) => redis::cmd("INFO").query_async(&mut node).await.map(|info| vec![info]),
+            Connection::Node(mut node) => {
+                redis::cmd("INFO").query_async(&mut node).await.map(|info| vec![info])
+            }
         };
         infos.map_err(fault(doing))
     }
@@ -151,7 +155,9 @@ impl Link {
         if let Some(live) = seat.live.as_ref().filter(|live| !live.lost.load(Ordering::Acquire)) {
             return Ok(live.clone());
         }
-        if let Some(failure) = seat.failure.as_ref().filter(|_| self.failures.load(Ordering::Acquire) != before) {
+        if let Some(failure) =
+            seat.failure.as_ref().filter(|_| self.failures.load(Ordering::Acquire) != before)
+        {
             return Err(failure.clone());
         }
         match seat.target.connect(&self.limits).await {
@@ -179,7 +185,10 @@ impl Live {
             // Read-only: no longer the master.
             Connection::Node(_) => {
                 let kind = error.kind();
-                matches!(kind, ErrorKind::Io | ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::ReadOnly))
+                matches!(
+                    kind,
+                    ErrorKind::Io | ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::ReadOnly)
+                )
             }
         }
     }

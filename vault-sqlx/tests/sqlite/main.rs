@@ -1,26 +1,11 @@
-//! `SqliteStore` against the storage contract, and what only a file can do.
+//! What only a file can do, and the storage contract on a pool of the host's. `SqliteStore::open` against the contract is in
+//! the workspace's `tests`, beside the other backends.
 
 mod durability;
 mod faults;
 mod file;
 mod schema;
 mod support;
-
-mod contract {
-    use vault_core::store::Stores;
-    use vault_sqlx::SqliteStore;
-    use vault_testkit::conformance::Fixture;
-
-    async fn backend() -> Fixture {
-        let (store, folder) = super::support::fresh().await;
-        let path = folder.path().join("vault.db");
-        Fixture::new(Stores::from_backend(store)).keep(folder).reopen(move || {
-            let path = path.clone();
-            async move { Stores::from_backend(SqliteStore::open(path).await.expect("the same database")) }
-        })
-    }
-    vault_testkit::conformance!(backend);
-}
 
 mod contract_on_a_hosts_pool {
     use sqlx::SqlitePool;
