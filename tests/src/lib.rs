@@ -5,6 +5,7 @@
 
 mod canary;
 mod checks;
+pub mod load;
 mod polled;
 pub mod servers;
 mod world;

@@ -10,6 +10,7 @@ mod discovery;
 mod http;
 mod life;
 mod maintenance;
+mod outages;
 mod peer;
 mod persist;
 mod postgres;

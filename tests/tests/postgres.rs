@@ -2,7 +2,7 @@
 
 mod faults;
 mod schema;
-mod support;
+pub(crate) mod support;
 
 /// The contract where each transaction is serializable unless it says otherwise.
 mod contract_in_serializable_transactions {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::folder::{Account, Folder};
-use crate::process::Process;
+use crate::process::{Process, is_gone};
 
 /// How to start a server, and its process while it runs.
 #[derive(Debug)]
@@ -89,6 +89,22 @@ impl Daemon {
 
     pub(crate) fn resume(&mut self) -> Result<()> {
         self.process()?.resume()
+    }
+
+    /// Lets it and its children write no file beyond so many bytes, as if the disk were full then; `None` ends that.
+    pub(crate) fn limit_files(&mut self, bytes: Option<u64>) -> Result<()> {
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        for process in self.process()?.family()? {
+            // As the server's user: not even root may do it to somebody else's, everywhere.
+            let mut prlimit = self.command(Path::new("prlimit"));
+            prlimit.args(["--pid", &process.to_string(), &format!("--fsize={limit}:unlimited")]);
+            let output = prlimit.output().map_err(|error| format!("cannot run prlimit: {error}"))?;
+            // A child may have ended by itself.
+            if !output.status.success() && !is_gone(process) {
+                return Err(format!("prlimit: {}", String::from_utf8_lossy(&output.stderr).trim()).into());
+            }
+        }
+        Ok(())
     }
 
     fn process(&mut self) -> Result<&mut Process> {

@@ -187,6 +187,12 @@ impl Postgres {
         self.daemon.restart()
     }
 
+    /// Lets no file of it grow beyond so many bytes, at least 16 MiB for its log: to the server that is a full disk. `None`
+    /// ends that.
+    pub fn limit_files(&mut self, bytes: Option<u64>) -> Result<()> {
+        self.daemon.limit_files(bytes)
+    }
+
     /// Stops its processes where they are: the system takes connections for it, and nothing answers.
     pub fn pause(&mut self) -> Result<()> {
         self.daemon.pause()

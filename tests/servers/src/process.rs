@@ -96,6 +96,11 @@ impl Process {
         signal("CONT", &[self.child.id()])
     }
 
+    /// It and its children.
+    pub(crate) fn family(&self) -> Result<Vec<u32>> {
+        Ok(self.children()?.into_iter().chain([self.child.id()]).collect())
+    }
+
     fn children(&self) -> Result<Vec<u32>> {
         let list = format!("/proc/{0}/task/{0}/children", self.child.id());
         let list = fs::read_to_string(&list).map_err(|error| format!("cannot read {list}: {error}"))?;
@@ -194,7 +199,7 @@ fn signal(name: &str, processes: &[u32]) -> Result<()> {
 }
 
 /// A zombie that nobody has reaped yet is gone too.
-fn is_gone(process: u32) -> bool {
+pub(crate) fn is_gone(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
 }

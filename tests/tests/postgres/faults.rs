@@ -29,7 +29,7 @@ async fn a_statement_timeout_is_busy_and_nothing_is_written() {
 
         let locked = lock(&host, &schema).await;
         let condition = Condition::Version(record.version);
-        let error = impatient.put(&changed(&record), condition, Some(&owed(&record))).await;
+        let error = impatient.put(&changed(&record), condition, Some(&owed(&record, 1))).await;
         let error = error.expect_err("locked");
         assert_eq!(error.kind(), StoreErrorKind::Busy);
         assert!(error.is_retryable());
@@ -52,7 +52,7 @@ async fn s10_a_connection_killed_in_a_write_leaves_nothing_and_is_replaced() {
         let (store, record) = (store.clone(), record.clone());
         async move {
             let condition = Condition::Version(record.version);
-            store.put(&changed(&record), condition, Some(&owed(&record))).await
+            store.put(&changed(&record), condition, Some(&owed(&record, 1))).await
         }
     });
     let waiting = format!(

@@ -76,9 +76,9 @@ pub(crate) fn changed(record: &ConnectionRecord) -> ConnectionRecord {
     ConnectionRecord { version: Version::from_i64(record.version.as_i64() + 1), ..record.clone() }
 }
 
-pub(crate) fn owed(record: &ConnectionRecord) -> RevocationRecord {
+pub(crate) fn owed(record: &ConnectionRecord, id: u8) -> RevocationRecord {
     RevocationRecord {
-        id: RevocationId::from_bytes([1; 16]),
+        id: RevocationId::from_bytes([id; 16]),
         key: record.key.clone(),
         incarnation: record.incarnation,
         version: Version::from_i64(1),

@@ -1,0 +1,114 @@
+use vault_core::Stores;
+use vault_core::store::{Condition, ConnectionRecord, ConnectionStore as _, Page, Put, StoreErrorKind};
+use vault_servers::postgres::{Options, Postgres};
+use vault_sqlx::PostgresStore;
+use vault_tests::load::{Load, Promise};
+
+use super::support::{blocking, on};
+use crate::postgres::support::{connection, owed};
+
+const WRITERS: usize = 4;
+
+/// `postgres://first,second/database`.
+fn both(first: &Postgres, second: &Postgres) -> String {
+    let url = first.url();
+    url.replace(&format!(":{}", first.port()), &format!(":{},127.0.0.1:{}", first.port(), second.port()))
+}
+
+async fn open(url: &str) -> Stores {
+    Stores::from_backend(PostgresStore::connect(url).await.expect("the server works"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_killed_and_started_again_has_lost_nothing() {
+    let server = blocking(|| Postgres::start(&Options::durable())).await;
+    let stores = open(&server.url()).await;
+    let load = Load::start(&stores, WRITERS, Promise::Kept);
+    let mut server = server;
+    for _ in 0..2 {
+        load.progress(100).await;
+        server = on(server, Postgres::kill).await;
+        load.trouble().await;
+        server = on(server, Postgres::restart).await;
+    }
+    load.progress(100).await;
+    load.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s10_connections_cut_in_the_middle_of_statements_are_replaced() {
+    let server = blocking(|| Postgres::start(&Options::durable())).await;
+    let stores = open(&server.url()).await;
+    let load = Load::start(&stores, WRITERS, Promise::Kept);
+    let mut server = server;
+    for _ in 0..5 {
+        load.progress(50).await;
+        server = on(server, |server| server.drop_connections()).await;
+    }
+    load.progress(100).await;
+    load.finish().await;
+}
+
+/// With `synchronous_standby_names` set PostgreSQL promises that the standby has what was acknowledged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promoted_standby_is_found_and_has_every_acknowledged_write() {
+    let primary = blocking(|| Postgres::start(&Options::durable())).await;
+    let (primary, standby) = blocking(move || {
+        let standby = primary.standby()?;
+        primary.query("ALTER SYSTEM SET synchronous_standby_names = '*'")?;
+        primary.query("SELECT pg_reload_conf()")?;
+        Ok((primary, standby))
+    })
+    .await;
+    let stores = open(&both(&primary, &standby)).await;
+    let load = Load::start(&stores, WRITERS, Promise::Kept);
+    load.progress(100).await;
+    let _dead = on(primary, Postgres::kill).await;
+    load.trouble().await;
+    let _promoted = on(standby, |standby| {
+        standby.promote()?;
+        // It waits for no standby of its own.
+        standby.query("ALTER SYSTEM SET synchronous_standby_names = ''")?;
+        standby.query("SELECT pg_reload_conf()").map(drop)
+    })
+    .await;
+    load.progress(100).await;
+    load.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_a_full_disk_is_unavailable_and_leaves_no_partial_write() {
+    const MIB: u64 = 1 << 20;
+    let server = blocking(|| Postgres::start(&Options::durable())).await;
+    let store = PostgresStore::connect(&server.url()).await.expect("the server works");
+    let server = on(server, |server| server.limit_files(Some(17 * MIB))).await;
+
+    let mut last = None;
+    for n in 0..40 {
+        let record = connection(&format!("user {n}"), 1);
+        let record = ConnectionRecord { credential: vec![n; MIB as usize], ..record };
+        let owed = owed(&connection(&format!("former user {n}"), 1), n);
+        match store.put(&record, Condition::Absent, Some(&owed)).await {
+            Ok(put) => assert_eq!(put, Put::Written),
+            Err(error) => {
+                assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
+                assert!(error.is_retryable());
+                last = Some((record, owed));
+                break;
+            }
+        }
+    }
+    let (record, owed) = last.expect("the disk must be full by now");
+    assert_eq!(store.get(&record.key).await.expect("readable"), None);
+    let count = async || {
+        let listed = store.list_owed(&record.key.tenant, None, &Page::first(100)).await;
+        listed.expect("readable").items.len()
+    };
+    let before = count().await;
+    assert!(store.get(&connection("user 0", 1).key).await.expect("readable").is_some());
+
+    let _server = on(server, |server| server.limit_files(None)).await;
+    let put = store.put(&record, Condition::Absent, Some(&owed)).await;
+    assert_eq!(put.expect("there is room again"), Put::Written);
+    assert_eq!(count().await, before + 1);
+}
