@@ -13,9 +13,8 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// Judges a server by its `INFO`. `CONFIG GET` would say as much, but managed services refuse it.
 pub(crate) fn check(info: &str, waived: Waived) -> Result<(), StoreError> {
-    let value = |name: &str| {
-        info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'))
-    };
+    let value =
+        |name: &str| info.lines().find_map(|line| line.trim_end().strip_prefix(name)?.strip_prefix(':'));
     if value("redis_version").and_then(version).is_some_and(|version| version < OLDEST) {
         return Err(refused("the server is older than Redis 6.2"));
     }
@@ -89,7 +88,10 @@ mod tests {
     #[test]
     fn a_server_too_old_for_the_commands_is_refused() {
         let old = GOOD.replace("7.0.15", "6.0.16");
-        assert_eq!(refusal(&old, ALL).as_deref(), Some("store misconfigured: the server is older than Redis 6.2"));
+        assert_eq!(
+            refusal(&old, ALL).as_deref(),
+            Some("store misconfigured: the server is older than Redis 6.2")
+        );
         assert_eq!(refusal(&GOOD.replace("7.0.15", "6.2.0"), Waived::default()), None);
         assert_eq!(refusal(&GOOD.replace("7.0.15", "10.0.0"), Waived::default()), None);
     }

@@ -6,6 +6,7 @@ mod connections;
 mod connectors;
 mod error;
 mod flows;
+mod join;
 mod keys;
 mod layout;
 mod leases;

@@ -146,10 +146,7 @@ pub(crate) mod entry {
     /// Both listings that a connection is in.
     pub(crate) fn connection(key: &ConnectionKey) -> Vec<String> {
         let (id, connector) = (connection_id(key), Some(&key.connector));
-        vec![
-            of_tenant(&key.tenant, connector) + &id,
-            of_owner(&key.tenant, &key.owner, connector) + &id,
-        ]
+        vec![of_tenant(&key.tenant, connector) + &id, of_owner(&key.tenant, &key.owner, connector) + &id]
     }
 
     pub(crate) fn due(at: Timestamp, key: &ConnectionKey) -> String {

@@ -6,7 +6,8 @@ use vault_redis::{RedisStore, RedisStoreBuilder};
 
 /// Where the servers of that kind are.
 pub(crate) fn servers(variable: &str) -> Vec<String> {
-    let servers = env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run this by cargo xtask test"));
+    let servers =
+        env::var(variable).unwrap_or_else(|_| panic!("{variable} is not set: run this by cargo xtask test"));
     servers.split(',').map(str::to_owned).collect()
 }
 
