@@ -51,14 +51,14 @@ pub(crate) struct Link {
 }
 
 enum Servers {
-    Cluster(Cluster),
-    One(Node),
+    Cluster(Box<Cluster>),
+    One(Box<Node>),
 }
 
 impl Link {
     pub(crate) fn to_node(node: impl IntoConnectionInfo, limits: Limits) -> RedisResult<Self> {
         let node = Node::new(Target::address(node.into_connection_info()?)?, limits);
-        Ok(Self { limits, servers: Servers::One(node) })
+        Ok(Self { limits, servers: Servers::One(Box::new(node)) })
     }
 
     pub(crate) fn to_cluster<N: IntoConnectionInfo>(
@@ -66,7 +66,7 @@ impl Link {
         limits: Limits,
     ) -> RedisResult<Self> {
         let cluster = Cluster::new(infos(nodes)?, limits)?;
-        Ok(Self { limits, servers: Servers::Cluster(cluster) })
+        Ok(Self { limits, servers: Servers::Cluster(Box::new(cluster)) })
     }
 
     pub(crate) fn by_sentinels<N: IntoConnectionInfo>(
@@ -77,7 +77,7 @@ impl Link {
         limits: Limits,
     ) -> RedisResult<Self> {
         let target = Target::sentinel(infos(sentinels)?, service, master, login)?;
-        Ok(Self { limits, servers: Servers::One(Node::new(target, limits)) })
+        Ok(Self { limits, servers: Servers::One(Box::new(Node::new(target, limits))) })
     }
 
     /// Runs a command on the node that has `key`.
