@@ -77,6 +77,11 @@ impl Load {
         self.wait_for(|shared| shared.failed.load(Ordering::Relaxed) >= goal, "nobody noticed").await;
     }
 
+    /// Fails the test if no call has failed so far: then there was no fault.
+    pub fn trouble_felt(&self) {
+        assert_ne!(self.shared.failed.load(Ordering::Relaxed), 0, "nobody noticed");
+    }
+
     async fn wait_for(&self, is_there: impl Fn(&Shared) -> bool, otherwise: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !is_there(&self.shared) {

@@ -8,7 +8,7 @@ use vault_core::store::{StoreError, StoreErrorKind};
 
 use crate::check::{Waived, check, refused};
 use crate::error::fault;
-use crate::link::{Limits, Link, Target, Wait};
+use crate::link::{Limits, Link, Wait};
 use crate::names::Names;
 use crate::{RedisStore, Shared, layout};
 
@@ -123,7 +123,8 @@ impl RedisStoreBuilder {
     /// # Cancel safety
     /// Dropping the future leaves nothing behind but the store's two settings in the server.
     pub async fn connect(self, server: impl IntoConnectionInfo) -> Result<RedisStore, StoreError> {
-        self.open(Target::node(server)).await
+        let link = Link::to_node(server, self.patient());
+        self.open(link).await
     }
 
     /// A cluster, by some of its nodes.
@@ -137,8 +138,8 @@ impl RedisStoreBuilder {
         self,
         nodes: impl IntoIterator<Item = N>,
     ) -> Result<RedisStore, StoreError> {
-        let target = Target::cluster(nodes, &self.patient());
-        self.open(target).await
+        let link = Link::to_cluster(nodes, self.patient());
+        self.open(link).await
     }
 
     /// The master that the sentinels name for `service`.
@@ -153,8 +154,9 @@ impl RedisStoreBuilder {
         sentinels: impl IntoIterator<Item = N>,
         service: &str,
     ) -> Result<RedisStore, StoreError> {
-        let target = Target::sentinel(sentinels, service, self.master.clone(), self.login.clone());
-        self.open(target).await
+        let (master, login) = (self.master.clone(), self.login.clone());
+        let link = Link::by_sentinels(sentinels, service, master, login, self.patient());
+        self.open(link).await
     }
 
     /// The limits with the time to wait for replicas on top of the time to answer.
@@ -163,7 +165,7 @@ impl RedisStoreBuilder {
         Limits { response: self.limits.response.saturating_add(waiting), ..self.limits }
     }
 
-    async fn open(self, target: RedisResult<Target>) -> Result<RedisStore, StoreError> {
+    async fn open(self, link: RedisResult<Link>) -> Result<RedisStore, StoreError> {
         let braced = |c: char| c.is_control() || c == '{' || c == '}';
         if self.prefix.is_empty() || self.prefix.len() > 64 || self.prefix.contains(braced) {
             return Err(refused(
@@ -173,8 +175,7 @@ impl RedisStoreBuilder {
         if !(1..=MOST_SHARDS).contains(&self.shards) {
             return Err(refused("the number of shards must be 1 to 1024"));
         }
-        let target = target.map_err(fault("reading the address of the server"))?;
-        let link = Link::new(target, self.patient());
+        let link = link.map_err(fault("reading the address of the server"))?;
         accept(&link, self.waived).await?;
         let names = Names { prefix: self.prefix, shards: self.shards };
         layout::agree(&link, &names).await?;

@@ -10,7 +10,7 @@ use vault_core::store::{
 
 use crate::link::Effect;
 use crate::names::{Kind, connection_id, entry, moment, owed_id};
-use crate::store::{Bounds, Entry, When, Written};
+use crate::store::{Bounds, Entry, Outcome, When};
 use crate::{RedisStore, record};
 
 #[async_trait]
@@ -153,7 +153,7 @@ impl ConnectionStore for RedisStore {
         let when = When::Holds(Condition::Version(version));
         let entries = vec![self.owed_entry(record)];
         let written = self.write("rewriting an owed revocation", shard, when, 0, entries).await?;
-        Ok(matches!(written, Written::Written))
+        Ok(matches!(written, Outcome::Written))
     }
 
     async fn delete_owed(&self, key: &ConnectionKey, id: RevocationId) -> Result<(), StoreError> {
@@ -190,9 +190,9 @@ impl RedisStore {
         let mut entries = vec![first];
         entries.extend(owed.map(|owed| self.owed_entry(owed)));
         match self.write(doing, self.shard_of(key), when, 0, entries).await? {
-            Written::Conflict(there) => Ok(Put::Conflict(there)),
-            Written::Written => Ok(Put::Written),
-            Written::Taken => Err(record::corrupt("nothing of a connection is unique")),
+            Outcome::Conflict(there) => Ok(Put::Conflict(there)),
+            Outcome::Written => Ok(Put::Written),
+            Outcome::Taken => Err(record::corrupt("nothing of a connection is unique")),
         }
     }
 

@@ -6,7 +6,7 @@ use vault_core::store::{
 
 use crate::link::Effect;
 use crate::names::{Kind, connector_id, entry};
-use crate::store::{Bounds, Entry, When, Written};
+use crate::store::{Bounds, Entry, Outcome, When};
 use crate::{RedisStore, record};
 
 #[async_trait]
@@ -43,9 +43,9 @@ impl ConnectorStore for RedisStore {
         let shard = self.shared.names.shard_of_tenant(tenant);
         let when = When::Holds(condition);
         match self.write("putting a connector", shard, when, unique, vec![entry]).await? {
-            Written::Conflict(there) => Ok(NamedPut::Conflict(there)),
-            Written::Taken => Ok(NamedPut::NameTaken),
-            Written::Written => Ok(NamedPut::Written),
+            Outcome::Conflict(there) => Ok(NamedPut::Conflict(there)),
+            Outcome::Taken => Ok(NamedPut::NameTaken),
+            Outcome::Written => Ok(NamedPut::Written),
         }
     }
 
@@ -64,7 +64,7 @@ impl ConnectorStore for RedisStore {
         let shard = self.shared.names.shard_of_tenant(tenant);
         let when = When::Holds(Condition::Version(version));
         let written = self.write("deleting a connector", shard, when, 0, vec![entry]).await?;
-        Ok(matches!(written, Written::Written))
+        Ok(matches!(written, Outcome::Written))
     }
 
     async fn list(&self, tenant: &TenantId, page: &Page) -> Result<Paged<ConnectorRecord>, StoreError> {

@@ -5,10 +5,10 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{ConnectorId, Owner, TenantId};
 use vault_core::store::{FlowInsert, FlowRecord, FlowStore, StoreError};
 
+use crate::join::all;
 use crate::link::Effect;
 use crate::names::{ID, moment, place, place_is_of};
 use crate::script::RESERVE;
-use crate::store::all;
 use crate::{RedisStore, record};
 
 /// The longest that a flow is kept, whatever it says: the server's clock must be able to count to its end.

@@ -3,7 +3,7 @@ use vault_core::store::{Condition, KeyRecord, KeyScope, KeyStore, Page, Paged, P
 
 use crate::link::Effect;
 use crate::names::{Kind, entry, key_id};
-use crate::store::{Entry, When, Written};
+use crate::store::{Entry, Outcome, When};
 use crate::{RedisStore, record};
 
 #[async_trait]
@@ -29,9 +29,9 @@ impl KeyStore for RedisStore {
         };
         let shard = self.shared.names.shard_of_scope(&record.scope);
         match self.write("putting a data key", shard, When::Holds(condition), 0, vec![entry]).await? {
-            Written::Conflict(there) => Ok(Put::Conflict(there)),
-            Written::Written => Ok(Put::Written),
-            Written::Taken => Err(record::corrupt("nothing of a data key is unique")),
+            Outcome::Conflict(there) => Ok(Put::Conflict(there)),
+            Outcome::Written => Ok(Put::Written),
+            Outcome::Taken => Err(record::corrupt("nothing of a data key is unique")),
         }
     }
 
@@ -40,7 +40,7 @@ impl KeyStore for RedisStore {
             Entry { key: self.key_name(scope), moving: None, fixed: entry::key(scope), fields: Vec::new() };
         let shard = self.shared.names.shard_of_scope(scope);
         let written = self.write("deleting a data key", shard, When::Any, 0, vec![entry]).await?;
-        Ok(matches!(written, Written::Written))
+        Ok(matches!(written, Outcome::Written))
     }
 
     async fn list(&self, page: &Page) -> Result<Paged<KeyRecord>, StoreError> {

@@ -1,14 +1,12 @@
 //! The two things that every kind of record does: be written with its index entries, and be listed by them.
 
-use std::future::poll_fn;
 use std::ops::Range;
-use std::pin::Pin;
-use std::task::Poll;
 
 use redis::Value;
 use vault_core::store::{Condition, Cursor, Page, Paged, StoreError, Version};
 
 use crate::RedisStore;
+use crate::join::all;
 use crate::link::Effect;
 use crate::names::Kind;
 use crate::record::corrupt;
@@ -35,8 +33,9 @@ pub(crate) enum When {
 }
 
 /// How it ended.
-pub(crate) enum Written {
+pub(crate) enum Outcome {
     Conflict(Option<Version>),
+    /// What must be unique is another's.
     Taken,
     Written,
 }
@@ -58,7 +57,7 @@ impl RedisStore {
         when: When,
         unique: usize,
         entries: Vec<Entry>,
-    ) -> Result<Written, StoreError> {
+    ) -> Result<Outcome, StoreError> {
         let when = match when {
             When::Any => "*".to_owned(),
             When::Holds(Condition::Absent) => String::new(),
@@ -78,13 +77,13 @@ impl RedisStore {
             }
         }
         match self.shared.link.script(doing, &WRITE, &keys, &args, Effect::Write).await? {
-            Value::Int(1) => Ok(Written::Written),
-            Value::Int(_) => Ok(Written::Taken),
-            Value::BulkString(there) if there.is_empty() => Ok(Written::Conflict(None)),
+            Value::Int(1) => Ok(Outcome::Written),
+            Value::Int(_) => Ok(Outcome::Taken),
+            Value::BulkString(there) if there.is_empty() => Ok(Outcome::Conflict(None)),
             Value::BulkString(there) => {
                 let version = std::str::from_utf8(&there).ok().and_then(|there| there.parse().ok());
                 let version = version.ok_or(corrupt("not a version"))?;
-                Ok(Written::Conflict(Some(Version::from_i64(version))))
+                Ok(Outcome::Conflict(Some(Version::from_i64(version))))
             }
             _ => Err(corrupt("not an answer of the script")),
         }
@@ -211,25 +210,4 @@ fn start(page: &Page, shards: &Range<u16>) -> (u16, Option<String>) {
         before if before < shards.start => (shards.start, None),
         shard => (shard, String::from_utf8(entry.to_vec()).ok()),
     }
-}
-
-/// Runs them at once, in this task, and answers in their order.
-pub(crate) async fn all<T, F: Future<Output = Result<T, StoreError>> + Send>(
-    futures: impl IntoIterator<Item = F>,
-) -> Result<Vec<T>, StoreError> {
-    let mut waiting: Vec<(Pin<Box<F>>, Option<T>)> =
-        futures.into_iter().map(|future| (Box::pin(future), None)).collect();
-    poll_fn(|context| {
-        let mut pending = false;
-        for (future, done) in waiting.iter_mut().filter(|(_, done)| done.is_none()) {
-            match future.as_mut().poll(context) {
-                Poll::Ready(Ok(output)) => *done = Some(output),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => pending = true,
-            }
-        }
-        if pending { Poll::Pending } else { Poll::Ready(Ok(())) }
-    })
-    .await?;
-    Ok(waiting.into_iter().filter_map(|(_, done)| done).collect())
 }

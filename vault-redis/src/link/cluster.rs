@@ -1,105 +1,236 @@
+//! A cluster: which node to ask, and what to do when it is the wrong one.
+//!
+//! The driver has a cluster client of its own. It sends a command again whose connection broke, which may then run twice
+//! (a flow that was taken would seem never to have been there), and it hung under slots that moved.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use redis::cluster_async::ClusterConnection;
-use redis::cluster_routing::{MultipleNodeRoutingInfo, Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
-use redis::{Cmd, ErrorKind, FromRedisValue as _, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{
+    Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value,
+};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::{Replies, Wait, with_wait};
+use super::node::{Batch, Failure, Node};
+use super::slots::{Address, Slots, slot};
+use super::target::Target;
+use super::{Limits, Replies, Wait, with_wait};
+use crate::join::first;
 
-/// The first pause before a command that did not run is sent again; each is twice as long as the one before.
+/// The pause before a command that did not run is sent again; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// How many redirections to follow without a pause.
+const HOPS: u32 = 4;
 
-/// Sends a command to the master that has `key`, and again for as long as `patience` lasts if it certainly did not run:
-/// the slot has moved or is moving, or the cluster has no master for it yet.
-pub(super) async fn send(
-    mut cluster: ClusterConnection,
-    key: &str,
-    cmd: &Cmd,
-    wait: Option<Wait>,
-    patience: Duration,
-) -> RedisResult<Replies> {
-    let give_up = Instant::now() + patience;
-    let mut pause = FIRST_PAUSE;
-    let mut redirect = None;
-    loop {
-        let error = match attempt(&mut cluster, key, cmd, wait, redirect.take()).await {
-            Err(error) if did_not_run(&error) && Instant::now() + pause < give_up => error,
-            done => return done,
-        };
-        redirect = asked_elsewhere(&error);
-        if redirect.is_none() {
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
-    }
+pub(super) struct Cluster {
+    /// Nodes to start from. The others are reached by their address and, for the rest, as the first of these is.
+    seeds: Vec<ConnectionInfo>,
+    limits: Limits,
+    map: RwLock<Map>,
+    /// Whether the masters are to be asked for.
+    stale: AtomicBool,
+    /// Held while they are.
+    asking: Mutex<()>,
 }
 
-async fn attempt(
-    cluster: &mut ClusterConnection,
-    key: &str,
-    cmd: &Cmd,
-    wait: Option<Wait>,
-    redirect: Option<SingleNodeRoutingInfo>,
-) -> RedisResult<Replies> {
-    let master = || SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
-    let values = match (redirect, wait) {
-        (None, None) => {
-            let route = RoutingInfo::SingleNode(master());
-            vec![cluster.route_command(cmd.clone(), route).await?]
+struct Map {
+    slots: Slots,
+    nodes: HashMap<Address, Arc<Node>>,
+}
+
+impl Cluster {
+    pub(super) fn new(seeds: Vec<ConnectionInfo>, limits: Limits) -> RedisResult<Self> {
+        let map = RwLock::new(Map { slots: Slots::unknown(), nodes: HashMap::new() });
+        let cluster = Self { seeds, limits, map, stale: AtomicBool::new(true), asking: Mutex::new(()) };
+        for seed in cluster.seeds.iter().map(address) {
+            cluster.node(&seed?)?;
         }
-        (None, Some(wait)) => cluster.route_pipeline(with_wait(cmd, wait), 0, 2, master()).await?,
-        (Some(node), wait) => {
-            // ASKING holds for the next command on the connection, so both go in one piece.
-            let mut pipeline = redis::pipe();
-            pipeline.cmd("ASKING");
-            let rest = wait.map(|wait| with_wait(cmd, wait));
-            match rest {
-                None => pipeline.add_command(cmd.clone()),
-                Some(rest) => {
-                    rest.cmd_iter().fold(&mut pipeline, |pipeline, cmd| pipeline.add_command(cmd.clone()))
+        Ok(cluster)
+    }
+
+    /// Sends a command to the master that has `key`, and again for a while if it certainly did not run: the slot has
+    /// moved or is moving, or there is no master for it yet.
+    pub(super) async fn send(&self, key: &str, cmd: &Cmd, wait: Option<Wait>) -> RedisResult<Replies> {
+        let (slot, give_up) = (slot(key), Instant::now() + self.limits.response);
+        let (mut asked_to, mut hops, mut pause) = (None, 0, FIRST_PAUSE);
+        loop {
+            let failure = match self.attempt(slot, asked_to.take(), cmd, wait).await {
+                Ok(replies) => return Ok(replies),
+                Err(failure) => failure,
+            };
+            let redirected = match failure.error.kind() {
+                ErrorKind::Server(ServerErrorKind::Ask) => {
+                    asked_to = redirection(&failure.error);
+                    asked_to.is_some()
+                }
+                ErrorKind::Server(ServerErrorKind::Moved) => {
+                    let moved_to = redirection(&failure.error);
+                    moved_to.map(|node| self.write().slots.learn(slot, node)).is_some()
+                }
+                ErrorKind::Server(ServerErrorKind::TryAgain) => false,
+                // It may have another master by now.
+                _ => {
+                    self.stale.store(true, Ordering::Release);
+                    false
                 }
             };
-            cluster.route_pipeline(pipeline, 1, 1 + usize::from(wait.is_some()), node).await?
+            if !failure.did_not_run() || Instant::now() + pause > give_up {
+                return Err(failure.error);
+            }
+            hops += 1;
+            if !redirected || hops > HOPS {
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
         }
-    };
-    Replies::of(values)
-}
-
-/// Whether the server, or the driver before it, refused the command.
-fn did_not_run(error: &RedisError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ClusterConnectionNotFound
-            | ErrorKind::Server(
-                ServerErrorKind::Ask
-                    | ServerErrorKind::BusyLoading
-                    | ServerErrorKind::ClusterDown
-                    | ServerErrorKind::MasterDown
-                    | ServerErrorKind::Moved
-                    | ServerErrorKind::ReadOnly
-                    | ServerErrorKind::TryAgain
-            )
-    )
-}
-
-/// Where a key of a slot that is moving may be by now. After MOVED, in contrast, the driver learns all slots anew.
-fn asked_elsewhere(error: &RedisError) -> Option<SingleNodeRoutingInfo> {
-    if error.kind() != ErrorKind::Server(ServerErrorKind::Ask) {
-        return None;
     }
+
+    async fn attempt(
+        &self,
+        slot: u16,
+        asked_to: Option<Address>,
+        cmd: &Cmd,
+        wait: Option<Wait>,
+    ) -> Result<Replies, Failure> {
+        let node = match &asked_to {
+            Some(address) => self.node(address),
+            None => self.master(slot).await,
+        };
+        let node = node.map_err(|error| Failure { error, unsent: true })?;
+        let batch = match (asked_to, wait) {
+            (None, None) => Batch::One(cmd),
+            (None, Some(wait)) => Batch::Several(with_wait(redis::pipe(), cmd, Some(wait)), 0, 2),
+            // ASKING holds for the next command on the connection, so both go in one piece.
+            (Some(_), wait) => {
+                let mut pipeline = redis::pipe();
+                pipeline.cmd("ASKING");
+                Batch::Several(with_wait(pipeline, cmd, wait), 1, 1 + usize::from(wait.is_some()))
+            }
+        };
+        node.send(&batch).await
+    }
+
+    /// What every master answers.
+    pub(super) async fn ask_masters(&self, cmd: &Cmd) -> RedisResult<Vec<Value>> {
+        self.refresh().await?;
+        let masters = self.read().slots.masters();
+        let mut answers = Vec::with_capacity(masters.len());
+        for master in masters {
+            let answer = self.node(&master)?.send(&Batch::One(cmd)).await;
+            answers.push(answer.map_err(|failure| failure.error)?.reply);
+        }
+        Ok(answers)
+    }
+
+    async fn master(&self, slot: u16) -> RedisResult<Arc<Node>> {
+        self.refresh().await?;
+        let master = self.read().slots.master(slot);
+        let none = (ErrorKind::ClusterConnectionNotFound, "no master has the slot");
+        self.node(&*master.ok_or_else(|| RedisError::from(none))?)
+    }
+
+    /// The node of that address, known or new.
+    fn node(&self, address: &Address) -> RedisResult<Arc<Node>> {
+        if let Some(node) = self.read().nodes.get(address) {
+            return Ok(Arc::clone(node));
+        }
+        let node = Arc::new(Node::new(Target::address(self.like_seed(address)?)?, self.limits));
+        Ok(Arc::clone(self.write().nodes.entry(address.clone()).or_insert(node)))
+    }
+
+    fn like_seed(&self, (host, port): &Address) -> RedisResult<ConnectionInfo> {
+        let none = (ErrorKind::InvalidClientConfig, "no node of the cluster is given");
+        let seed = self.seeds.first().ok_or_else(|| RedisError::from(none))?;
+        let mut addr = seed.addr().clone();
+        match &mut addr {
+            ConnectionAddr::Tcp(seeds_host, seeds_port)
+            | ConnectionAddr::TcpTls { host: seeds_host, port: seeds_port, .. } => {
+                (*seeds_host, *seeds_port) = (host.clone(), *port);
+            }
+            _ => return Err(no_tcp()),
+        }
+        Ok(seed.clone().set_addr(addr))
+    }
+
+    /// Asks all nodes for the masters, if that is needed, and takes the first answer.
+    async fn refresh(&self) -> RedisResult<()> {
+        if !self.stale.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _asking = self.asking.lock().await;
+        if !self.stale.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let nodes: Vec<_> = {
+            let map = self.read();
+            map.nodes.iter().map(|(address, node)| (address.clone(), Arc::clone(node))).collect()
+        };
+        let mut ask = redis::cmd("CLUSTER");
+        ask.arg("SLOTS");
+        let answers = nodes.iter().map(async |((host, _), node)| {
+            let answer = node.send(&Batch::One(&ask)).await.map_err(|failure| failure.error)?;
+            let unreadable = (ErrorKind::UnexpectedReturnType, "not an answer to CLUSTER SLOTS");
+            Slots::read(answer.reply, host).ok_or_else(|| RedisError::from(unreadable))
+        });
+        let slots = first(answers).await.unwrap_or_else(|| Err(no_tcp()))?;
+        let seeds = self.seeds.iter().map(address).collect::<RedisResult<Vec<_>>>()?;
+        let masters = slots.masters();
+        let mut map = self.write();
+        map.slots = slots;
+        map.nodes.retain(|node, _| seeds.contains(node) || masters.iter().any(|master| **master == *node));
+        self.stale.store(false, Ordering::Release);
+        Ok(())
+    }
+
+    /// No critical section panics half way.
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Map> {
+        self.map.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Map> {
+        self.map.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Failure {
+    /// Whether the server, or we before it, refused the command.
+    fn did_not_run(&self) -> bool {
+        self.unsent
+            || matches!(
+                self.error.kind(),
+                ErrorKind::Server(
+                    ServerErrorKind::Ask
+                        | ServerErrorKind::BusyLoading
+                        | ServerErrorKind::ClusterDown
+                        | ServerErrorKind::MasterDown
+                        | ServerErrorKind::Moved
+                        | ServerErrorKind::ReadOnly
+                        | ServerErrorKind::TryAgain
+                )
+            )
+    }
+}
+
+fn address(node: &ConnectionInfo) -> RedisResult<Address> {
+    match node.addr() {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+            Ok((host.clone(), *port))
+        }
+        _ => Err(no_tcp()),
+    }
+}
+
+fn no_tcp() -> RedisError {
+    RedisError::from((ErrorKind::InvalidClientConfig, "a cluster needs nodes at TCP addresses"))
+}
+
+/// Where the answer says that the key is, or may be by now.
+fn redirection(error: &RedisError) -> Option<Address> {
     let (address, _) = error.redirect_node()?;
     let (host, port) = address.rsplit_once(':')?;
-    Some(SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port: port.parse().ok()? })
-}
-
-pub(super) async fn info(cluster: &mut ClusterConnection) -> RedisResult<Vec<String>> {
-    let masters = RoutingInfo::MultiNode((MultipleNodeRoutingInfo::AllMasters, None));
-    let replies = cluster.route_command(redis::cmd("INFO"), masters).await?.extract_error()?;
-    let Value::Map(replies) = replies else {
-        return Ok(vec![String::from_redis_value(replies)?]);
-    };
-    let infos = replies.into_iter().map(|(_, info)| Ok(String::from_redis_value(info.extract_error()?)?));
-    infos.collect()
+    Some((host.to_owned(), port.parse().ok()?))
 }

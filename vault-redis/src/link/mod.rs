@@ -1,24 +1,26 @@
-//! The connection to the server or servers: made when needed, shared by all calls, replaced when it breaks.
+//! The way to the server or servers.
 //!
-//! One multiplexed connection carries all calls; replies come in the order of the commands, and a reply whose caller is
-//! gone is thrown away. The driver retries nothing here. A command whose connection broke is never sent again, since it
-//! may have run: its caller learns that the store is unavailable. A command that the server refused to run (redirected,
-//! loading, failing over) did not run and is sent again, for a while.
+//! One multiplexed connection to each carries all calls; replies come in the order of the commands, and a reply whose
+//! caller is gone is thrown away. A command whose connection broke is never sent again, since it may have run: its caller
+//! learns that the store is unavailable. The next call goes over a new connection, to whoever is the master then.
 
 mod cluster;
+mod node;
+mod slots;
 mod target;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ServerErrorKind, Value};
-use tokio::sync::Mutex;
+use redis::sentinel::SentinelNodeConnectionInfo;
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisResult,
+    ServerErrorKind, Value,
+};
 use vault_core::store::{StoreError, StoreErrorKind};
 
-pub(crate) use self::target::Target;
+use self::cluster::Cluster;
+use self::node::{Batch, Node};
+use self::target::{Target, infos};
 use crate::error::fault;
 use crate::script::Lua;
 
@@ -45,33 +47,37 @@ pub(crate) enum Effect {
 
 pub(crate) struct Link {
     limits: Limits,
-    seat: Mutex<Seat>,
-    /// How many attempts to connect have failed.
-    failures: AtomicU64,
+    servers: Servers,
 }
 
-struct Seat {
-    target: Target,
-    live: Option<Live>,
-    failure: Option<RedisError>,
-}
-
-#[derive(Clone)]
-struct Live {
-    connection: Connection,
-    lost: Arc<AtomicBool>,
-}
-
-#[derive(Clone)]
-enum Connection {
-    Cluster(ClusterConnection),
-    Node(MultiplexedConnection),
+enum Servers {
+    Cluster(Box<Cluster>),
+    One(Box<Node>),
 }
 
 impl Link {
-    pub(crate) fn new(target: Target, limits: Limits) -> Self {
-        let seat = Seat { target, live: None, failure: None };
-        Self { limits, seat: Mutex::new(seat), failures: AtomicU64::new(0) }
+    pub(crate) fn to_node(node: impl IntoConnectionInfo, limits: Limits) -> RedisResult<Self> {
+        let node = Node::new(Target::address(node.into_connection_info()?)?, limits);
+        Ok(Self { limits, servers: Servers::One(Box::new(node)) })
+    }
+
+    pub(crate) fn to_cluster<N: IntoConnectionInfo>(
+        nodes: impl IntoIterator<Item = N>,
+        limits: Limits,
+    ) -> RedisResult<Self> {
+        let cluster = Cluster::new(infos(nodes)?, limits)?;
+        Ok(Self { limits, servers: Servers::Cluster(Box::new(cluster)) })
+    }
+
+    pub(crate) fn by_sentinels<N: IntoConnectionInfo>(
+        sentinels: impl IntoIterator<Item = N>,
+        service: &str,
+        master: SentinelNodeConnectionInfo,
+        login: RedisConnectionInfo,
+        limits: Limits,
+    ) -> RedisResult<Self> {
+        let target = Target::sentinel(infos(sentinels)?, service, master, login)?;
+        Ok(Self { limits, servers: Servers::One(Box::new(Node::new(target, limits))) })
     }
 
     /// Runs a command on the node that has `key`.
@@ -82,8 +88,8 @@ impl Link {
         cmd: Cmd,
         effect: Effect,
     ) -> Result<T, StoreError> {
-        let value = self.send(key, &cmd, effect).await.map_err(fault(doing))?;
-        self.outcome(doing, value)
+        let replies = self.send(key, &cmd, effect).await;
+        self.outcome(doing, replies)
     }
 
     /// Runs a script on the node that has its keys.
@@ -102,99 +108,57 @@ impl Link {
             }
             replies => replies,
         };
-        self.outcome(doing, replies.map_err(fault(doing))?)
+        self.outcome(doing, replies)
     }
 
-    fn outcome<T: FromRedisValue>(&self, doing: &'static str, replies: Replies) -> Result<T, StoreError> {
-        let kept_by = replies.kept_by.map(i64::from_redis_value).transpose();
-        let kept_by = kept_by.map_err(|error| fault(doing)(error.into()))?;
-        if let (Some(kept_by), Some(wait)) = (kept_by, self.limits.wait)
-            && kept_by < i64::from(wait.replicas)
-        {
-            let message = "too few replicas have the write: whether it is kept is unknown";
-            return Err(StoreError::new(StoreErrorKind::Unavailable, message));
+    fn outcome<T: FromRedisValue>(
+        &self,
+        doing: &'static str,
+        replies: RedisResult<Replies>,
+    ) -> Result<T, StoreError> {
+        let Replies { reply, kept_by } = replies.map_err(fault(doing))?;
+        if let (Some(kept_by), Some(wait)) = (kept_by, self.limits.wait) {
+            let kept_by = i64::from_redis_value(kept_by).map_err(|error| fault(doing)(error.into()))?;
+            if kept_by < i64::from(wait.replicas) {
+                let message = "too few replicas have the write: whether it is kept is unknown";
+                return Err(StoreError::new(StoreErrorKind::Unavailable, message));
+            }
         }
-        T::from_redis_value(replies.reply).map_err(|error| fault(doing)(error.into()))
+        T::from_redis_value(reply).map_err(|error| fault(doing)(error.into()))
     }
 
     async fn send(&self, key: &str, cmd: &Cmd, effect: Effect) -> RedisResult<Replies> {
-        let live = self.live().await?;
         let wait = self.limits.wait.filter(|_| effect == Effect::Write);
-        let replies = match live.connection.clone() {
-            Connection::Cluster(cluster) => {
-                cluster::send(cluster, key, cmd, wait, self.limits.response).await
+        match &self.servers {
+            Servers::Cluster(cluster) => cluster.send(key, cmd, wait).await,
+            Servers::One(node) => {
+                let batch = match wait {
+                    None => Batch::One(cmd),
+                    Some(_) => Batch::Several(with_wait(redis::pipe(), cmd, wait), 0, 2),
+                };
+                node.send(&batch).await.map_err(|failure| failure.error)
             }
-            Connection::Node(node) => send_to_node(node, cmd, wait).await,
-        };
-        if let Err(error) = &replies
-            && live.is_spoilt_by(error)
-        {
-            live.lost.store(true, Ordering::Release);
         }
-        replies
     }
 
     /// What every master says of itself.
     pub(crate) async fn info(&self) -> Result<Vec<String>, StoreError> {
-        let doing = "asking the server about its settings";
-        let live = self.live().await.map_err(fault(doing))?;
-        let infos = match live.connection {
-            Connection::Cluster(mut cluster) => cluster::info(&mut cluster).await,
-            Connection::Node(mut node) => {
-                redis::cmd("INFO").query_async(&mut node).await.map(|info| vec![info])
+        let info = redis::cmd("INFO");
+        let answers = match &self.servers {
+            Servers::Cluster(cluster) => cluster.ask_masters(&info).await,
+            Servers::One(node) => {
+                let answer = node.send(&Batch::One(&info)).await;
+                answer.map(|answer| vec![answer.reply]).map_err(|failure| failure.error)
             }
         };
-        infos.map_err(fault(doing))
-    }
-
-    /// The connection, made anew when there is none. One caller makes it and the others wait; when that fails, those who
-    /// waited fail with it instead of trying one after another.
-    async fn live(&self) -> RedisResult<Live> {
-        let before = self.failures.load(Ordering::Acquire);
-        let mut seat = self.seat.lock().await;
-        if let Some(live) = seat.live.as_ref().filter(|live| !live.lost.load(Ordering::Acquire)) {
-            return Ok(live.clone());
-        }
-        if let Some(failure) =
-            seat.failure.as_ref().filter(|_| self.failures.load(Ordering::Acquire) != before)
-        {
-            return Err(failure.clone());
-        }
-        match seat.target.connect(&self.limits).await {
-            Ok(live) => {
-                seat.live = Some(live.clone());
-                Ok(live)
-            }
-            Err(error) => {
-                seat.failure = Some(error.clone());
-                self.failures.fetch_add(1, Ordering::Release);
-                Err(error)
-            }
-        }
+        let doing = "asking the server about its settings";
+        let answers = answers.map_err(fault(doing))?;
+        let texts = answers.into_iter().map(String::from_redis_value);
+        texts.map(|text| text.map_err(|error| fault(doing)(error.into()))).collect()
     }
 }
 
-impl Live {
-    /// Whether the next call needs another connection.
-    fn is_spoilt_by(&self, error: &RedisError) -> bool {
-        match self.connection {
-            // The driver itself connects again to a node that hung up. One that does not answer it would wait for.
-            Connection::Cluster(_) => {
-                error.is_timeout() || error.kind() == ErrorKind::ClusterConnectionNotFound
-            }
-            // Read-only: no longer the master.
-            Connection::Node(_) => {
-                let kind = error.kind();
-                matches!(
-                    kind,
-                    ErrorKind::Io | ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::ReadOnly)
-                )
-            }
-        }
-    }
-}
-
-/// The answer to a command and, where it was waited for, how many replicas have the write.
+/// The answer to a command and, where they were waited for, how many replicas have the write.
 struct Replies {
     reply: Value,
     kept_by: Option<Value>,
@@ -204,27 +168,17 @@ impl Replies {
     fn of(values: Vec<Value>) -> RedisResult<Self> {
         let mut values = values.into_iter();
         let reply = values.next().unwrap_or(Value::Nil).extract_error()?;
-        Ok(Self { reply, kept_by: values.next() })
+        let kept_by = values.next().map(Value::extract_error).transpose()?;
+        Ok(Self { reply, kept_by })
     }
 }
 
 /// The command, with a `WAIT` behind it on the same connection, which is the only place where it means anything.
-fn with_wait(cmd: &Cmd, wait: Wait) -> redis::Pipeline {
-    let mut pipeline = redis::pipe();
+fn with_wait(mut pipeline: Pipeline, cmd: &Cmd, wait: Option<Wait>) -> Pipeline {
     pipeline.add_command(cmd.clone());
-    let millis = u64::try_from(wait.timeout.as_millis()).unwrap_or(u64::MAX);
-    pipeline.cmd("WAIT").arg(wait.replicas).arg(millis);
+    if let Some(wait) = wait {
+        let millis = u64::try_from(wait.timeout.as_millis()).unwrap_or(u64::MAX);
+        pipeline.cmd("WAIT").arg(wait.replicas).arg(millis);
+    }
     pipeline
-}
-
-async fn send_to_node(
-    mut node: MultiplexedConnection,
-    cmd: &Cmd,
-    wait: Option<Wait>,
-) -> RedisResult<Replies> {
-    let values = match wait {
-        None => vec![node.req_packed_command(cmd).await?],
-        Some(wait) => node.req_packed_commands(&with_wait(cmd, wait), 0, 2).await?,
-    };
-    Replies::of(values)
 }

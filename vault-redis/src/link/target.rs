@@ -1,79 +1,51 @@
-use std::io;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
     RedisConnectionInfo, RedisResult,
 };
 
-use super::{Connection, Limits, Live};
+use super::Limits;
+use super::node::Live;
 
-/// What to connect to.
-pub(crate) enum Target {
-    Cluster(ClusterClient),
-    Node(Client),
+/// How to find a server.
+pub(super) enum Target {
+    Address(Client),
     Sentinel(SentinelClient),
 }
 
 impl Target {
-    pub(crate) fn node(node: impl IntoConnectionInfo) -> RedisResult<Self> {
-        Client::open(resp3(node.into_connection_info()?)).map(Self::Node)
+    pub(super) fn address(node: ConnectionInfo) -> RedisResult<Self> {
+        let settings = node.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        Client::open(node.set_redis_settings(settings)).map(Self::Address)
     }
 
-    pub(crate) fn cluster<N: IntoConnectionInfo>(
-        nodes: impl IntoIterator<Item = N>,
-        limits: &Limits,
-    ) -> RedisResult<Self> {
-        let nodes = infos(nodes)?;
-        let client = ClusterClientBuilder::new(nodes)
-            .use_protocol(ProtocolVersion::RESP3)
-            .connection_timeout(limits.connect)
-            .response_timeout(limits.response)
-            // A lost reply does not mean that the command did not run: see `cluster::send`.
-            .retries(0)
-            .build()?;
-        Ok(Self::Cluster(client))
-    }
-
-    pub(crate) fn sentinel<N: IntoConnectionInfo>(
-        sentinels: impl IntoIterator<Item = N>,
+    pub(super) fn sentinel(
+        sentinels: Vec<ConnectionInfo>,
         service: &str,
         master: SentinelNodeConnectionInfo,
         login: RedisConnectionInfo,
     ) -> RedisResult<Self> {
         let master = master.set_redis_connection_info(login.set_protocol(ProtocolVersion::RESP3));
-        let sentinels = infos(sentinels)?;
         let kind = SentinelServerType::Master;
         SentinelClient::build(sentinels, service.to_owned(), Some(master), kind).map(Self::Sentinel)
     }
 
     pub(super) async fn connect(&mut self, limits: &Limits) -> RedisResult<Live> {
-        // Finding the master or the cluster's nodes takes several steps, each of which has its own limit too.
-        let connecting = tokio::time::timeout(limits.connect * 2, self.open(limits));
-        connecting.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
-    }
-
-    async fn open(&mut self, limits: &Limits) -> RedisResult<Live> {
         let lost = Arc::new(AtomicBool::new(false));
+        let config = config(limits, Arc::clone(&lost));
         let connection = match self {
-            Self::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
-            Self::Node(client) => {
-                let config = config(limits, Arc::clone(&lost));
-                Connection::Node(client.get_multiplexed_async_connection_with_config(&config).await?)
-            }
-            Self::Sentinel(client) => {
-                let config = config(limits, Arc::clone(&lost));
-                Connection::Node(client.get_async_connection_with_config(&config).await?)
-            }
+            Self::Address(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
+            Self::Sentinel(client) => client.get_async_connection_with_config(&config).await?,
         };
         Ok(Live { connection, lost })
     }
 }
 
-/// With RESP3 the driver tells when the server hangs up, so that the next call does not fail to find it out.
+/// With RESP3 the driver tells when the server hangs up, so that the next call need not fail to find it out.
 fn config(limits: &Limits, lost: Arc<AtomicBool>) -> AsyncConnectionConfig {
     AsyncConnectionConfig::new()
         .set_connection_timeout(Some(limits.connect))
@@ -82,15 +54,12 @@ fn config(limits: &Limits, lost: Arc<AtomicBool>) -> AsyncConnectionConfig {
             if push.kind == PushKind::Disconnection {
                 lost.store(true, Ordering::Release);
             }
-            Ok::<_, std::convert::Infallible>(())
+            Ok::<_, Infallible>(())
         })
 }
 
-fn infos<N: IntoConnectionInfo>(nodes: impl IntoIterator<Item = N>) -> RedisResult<Vec<ConnectionInfo>> {
+pub(super) fn infos<N: IntoConnectionInfo>(
+    nodes: impl IntoIterator<Item = N>,
+) -> RedisResult<Vec<ConnectionInfo>> {
     nodes.into_iter().map(IntoConnectionInfo::into_connection_info).collect()
-}
-
-fn resp3(node: ConnectionInfo) -> ConnectionInfo {
-    let settings = node.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    node.set_redis_settings(settings)
 }

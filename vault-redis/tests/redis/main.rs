@@ -1,5 +1,7 @@
 //! `RedisStore` against real servers. `cargo xtask test` starts them and says in the environment where they are.
 
+mod data;
+mod settings;
 mod support;
 
 mod single {

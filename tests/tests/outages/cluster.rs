@@ -1,0 +1,73 @@
+use std::time::Duration;
+
+use vault_core::Stores;
+use vault_redis::{RedisStore, RedisStoreBuilder};
+use vault_servers::cluster::RedisCluster;
+use vault_servers::redis::Options;
+use vault_tests::load::{Load, Promise};
+
+use super::support::{blocking, on};
+
+/// So many that each master has some.
+const WRITERS: usize = 12;
+
+async fn start(builder: RedisStoreBuilder) -> (RedisCluster, Stores) {
+    let cluster = blocking(|| RedisCluster::start(&Options::default())).await;
+    let store = builder.cluster(cluster.urls()).await.expect("the cluster works");
+    (cluster, Stores::from_backend(store))
+}
+
+/// Kills the masters one after another; a replica takes each one's place.
+async fn fail_over(builder: RedisStoreBuilder, promise: Promise) {
+    let (mut cluster, stores) = start(builder).await;
+    let load = Load::start(&stores, WRITERS, promise);
+    for master in 0..2 {
+        load.progress(200).await;
+        cluster = on(cluster, move |cluster| cluster.kill(master)).await;
+        load.trouble().await;
+        cluster = on(cluster, |cluster| cluster.wait_until_whole()).await;
+        load.progress(200).await;
+        cluster = on(cluster, move |cluster| {
+            cluster.restart(master)?;
+            cluster.wait_until_whole()
+        })
+        .await;
+    }
+    load.finish().await;
+}
+
+/// A master acknowledges before its replicas have a write: those of its last moment may be gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_a_cluster_fails_over_and_answers_nothing_that_was_never_written() {
+    fail_over(RedisStore::builder(), Promise::MayBeLost).await;
+}
+
+/// Where each master has one replica, the one that confirmed a write is the one that takes over.
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_a_cluster_that_waits_for_its_replica_fails_over_without_loss() {
+    let patient = RedisStore::builder().wait(1, Duration::from_secs(1));
+    fail_over(patient, Promise::Kept).await;
+}
+
+/// The slots of a store's records go to other nodes while writers are at it, with MOVED and ASK on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_a_cluster_moves_slots_and_nobody_loses_anything() {
+    const SHARDS: u16 = 4;
+    let (mut cluster, stores) = start(RedisStore::builder().shards(SHARDS)).await;
+    let load = Load::start(&stores, WRITERS, Promise::Kept);
+    for _ in 0..2 {
+        for shard in 0..SHARDS {
+            load.progress(20).await;
+            cluster = on(cluster, move |cluster| {
+                let tag = format!("{{vault:{shard}}}");
+                let slot = cluster.node(0).command(&["CLUSTER", "KEYSLOT", &tag])?.text().parse()?;
+                let to = (cluster.master_of(slot)? + 1) % 3;
+                cluster.begin_move(slot, to)?;
+                cluster.finish_move(slot, to)
+            })
+            .await;
+        }
+    }
+    load.progress(200).await;
+    load.finish().await;
+}
