@@ -6,6 +6,9 @@ mod file;
 mod schema;
 mod support;
 
+use vault_core::store::Stores;
+use vault_memory::MemoryStore;
+
 mod contract {
     use vault_core::store::Stores;
     use vault_sqlx::SqliteStore;
@@ -20,6 +23,13 @@ mod contract {
         })
     }
     vault_testkit::conformance!(backend);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_answers_as_memory_does() {
+    let (store, _folder) = support::fresh().await;
+    let reference = Stores::from_backend(MemoryStore::new());
+    vault_testkit::differential::agree(&reference, &Stores::from_backend(store), 50).await;
 }
 
 mod contract_on_a_hosts_pool {
