@@ -83,5 +83,5 @@ pub async fn redis_sentinel(prefix: &str) -> RedisStore {
 }
 
 fn builder(prefix: &str) -> RedisStoreBuilder {
-    RedisStore::builder().with_prefix(prefix)
+    RedisStore::builder().prefix(prefix)
 }

@@ -5,6 +5,7 @@ mod callback;
 mod conformance;
 mod connect;
 mod connectors;
+mod differential;
 mod disconnect;
 mod discovery;
 mod http;

@@ -50,6 +50,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`conformance`](mod@conformance) | the storage contract as tests; [`conformance!`] names them all for your backend |
+//! | [`differential`] | random operations on two backends, which must give the same answers |
 //! | [`simulator`] | an OAuth provider in this process, with every kind of rotation and every fault |
 //! | [`clock`] | time that stands still until the test moves it |
 //! | [`faults`] | stores whose Nth call fails, hangs, or succeeds without saying so |
@@ -76,5 +77,6 @@
 
 pub mod clock;
 pub mod conformance;
+pub mod differential;
 pub mod faults;
 pub mod simulator;

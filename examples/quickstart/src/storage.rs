@@ -71,11 +71,11 @@ impl Storage {
             }
             // A Redis as it comes from the package saves to disk now and then: enough for a demonstration.
             Self::Redis(url) => {
-                let builder = RedisStore::builder().with_prefix(PREFIX).danger_accept_no_persistence();
+                let builder = RedisStore::builder().prefix(PREFIX).danger_accept_no_persistence();
                 (Stores::from_backend(builder.connect(url.as_str()).await?), Backend::Other)
             }
             Self::RedisCluster(nodes) => {
-                let builder = RedisStore::builder().with_prefix(PREFIX).danger_accept_no_persistence();
+                let builder = RedisStore::builder().prefix(PREFIX).danger_accept_no_persistence();
                 let nodes = nodes.iter().map(String::as_str);
                 (Stores::from_backend(builder.cluster(nodes).await?), Backend::Other)
             }

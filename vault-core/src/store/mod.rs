@@ -67,7 +67,8 @@ pub trait ConnectorStore: fmt::Debug + Send + Sync + 'static {
 /// # Contract
 /// - `put` leaves the lease of the record as it is; the lease methods leave everything else, [`Version`] included.
 /// - `acquire_lease` never creates a record.
-/// - Fences of one record only rise, across releases, expiries and restarts. They start again only after a delete.
+/// - Fences of one record start at 1 and only rise, across releases, expiries and restarts. They start again after a
+///   delete, and only then.
 /// - `owed` given to `put` or `delete` is stored in the same atomic step, and only when the write happens.
 ///
 /// # Time

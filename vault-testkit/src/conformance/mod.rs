@@ -20,6 +20,9 @@
 //! draw tenants and identifiers at random and look at nothing else, so the stores may all be one, and several runs may
 //! share it at once; what they leave behind is theirs alone, but it stays: use a store for tests.
 //!
+//! These are the rules one by one. [`differential`](crate::differential) looks for what they forget: it runs random
+//! operations on two backends and demands the same answers.
+//!
 //! The races need threads: where you call a function yourself, do so on tokio's multi-thread runtime.
 #![expect(clippy::missing_panics_doc, reason = "a check that fails panics; all of them do")]
 
@@ -39,7 +42,7 @@ pub mod restart;
 pub mod retries;
 pub mod schedule;
 pub mod sizes;
-mod support;
+pub(crate) mod support;
 
 pub use self::fixture::Fixture;
 

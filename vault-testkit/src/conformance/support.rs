@@ -20,60 +20,60 @@ use vault_core::store::{
 };
 
 /// What a call is expected to do when the case is not about faults.
-pub(super) const WORKS: &str = "the store works";
+pub(crate) const WORKS: &str = "the store works";
 
 const RANDOM: &str = "the system has random bytes";
-pub(super) const VALID: &str = "valid identifier";
+pub(crate) const VALID: &str = "valid identifier";
 
-pub(super) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
 /// Longer than any test takes.
-pub(super) const LONG: Duration = Duration::from_secs(600);
+pub(crate) const LONG: Duration = Duration::from_secs(600);
 
-pub(super) const fn at(millis: i64) -> Timestamp {
+pub(crate) const fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
 /// A time long before anything that a real vault stores, so that scans over all tenants meet the test's records first.
 /// A double still tells it from its neighbours.
-pub(super) fn long_ago() -> Timestamp {
+pub(crate) fn long_ago() -> Timestamp {
     let offset = u32::from_le_bytes(draw());
     at(i64::from(offset) - (1 << 52))
 }
 
-pub(super) fn draw<const N: usize>() -> [u8; N] {
+pub(crate) fn draw<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemEntropy::default().fill(&mut bytes).expect(RANDOM);
     bytes
 }
 
-pub(super) fn version() -> Version {
+pub(crate) fn version() -> Version {
     Version::random(&SystemEntropy::default()).expect(RANDOM)
 }
 
-pub(super) fn attempt() -> AttemptId {
+pub(crate) fn attempt() -> AttemptId {
     AttemptId::random(&SystemEntropy::default()).expect(RANDOM)
 }
 
 /// A tenant that nobody else uses.
-pub(super) fn tenant() -> TenantId {
+pub(crate) fn tenant() -> TenantId {
     let name: u64 = u64::from_le_bytes(draw());
     TenantId::new(format!("conformance-{name:016x}")).expect(VALID)
 }
 
-pub(super) fn user(name: &str) -> Owner {
+pub(crate) fn user(name: &str) -> Owner {
     Owner::User(UserId::new(name).expect(VALID))
 }
 
-pub(super) fn connector_id(name: &str) -> ConnectorId {
+pub(crate) fn connector_id(name: &str) -> ConnectorId {
     ConnectorId::new(name).expect(VALID)
 }
 
-pub(super) fn key(tenant: &TenantId, name: &str) -> ConnectionKey {
+pub(crate) fn key(tenant: &TenantId, name: &str) -> ConnectionKey {
     key_of(tenant, user(name), "mail", "default")
 }
 
-pub(super) fn key_of(tenant: &TenantId, owner: Owner, connector: &str, slot: &str) -> ConnectionKey {
+pub(crate) fn key_of(tenant: &TenantId, owner: Owner, connector: &str, slot: &str) -> ConnectionKey {
     ConnectionKey {
         tenant: tenant.clone(),
         owner,
@@ -82,7 +82,7 @@ pub(super) fn key_of(tenant: &TenantId, owner: Owner, connector: &str, slot: &st
     }
 }
 
-pub(super) fn connection(key: &ConnectionKey) -> ConnectionRecord {
+pub(crate) fn connection(key: &ConnectionKey) -> ConnectionRecord {
     ConnectionRecord {
         key: key.clone(),
         version: version(),
@@ -100,7 +100,7 @@ pub(super) fn connection(key: &ConnectionKey) -> ConnectionRecord {
 }
 
 /// The next write of a record.
-pub(super) fn next(record: &ConnectionRecord) -> ConnectionRecord {
+pub(crate) fn next(record: &ConnectionRecord) -> ConnectionRecord {
     ConnectionRecord {
         version: version(),
         generation: record.generation + 1,
@@ -109,7 +109,7 @@ pub(super) fn next(record: &ConnectionRecord) -> ConnectionRecord {
     }
 }
 
-pub(super) fn owed(record: &ConnectionRecord, due_at: Timestamp) -> RevocationRecord {
+pub(crate) fn owed(record: &ConnectionRecord, due_at: Timestamp) -> RevocationRecord {
     RevocationRecord {
         id: RevocationId::random(&SystemEntropy::default()).expect(RANDOM),
         key: record.key.clone(),
@@ -122,7 +122,7 @@ pub(super) fn owed(record: &ConnectionRecord, due_at: Timestamp) -> RevocationRe
     }
 }
 
-pub(super) fn connector(tenant: &TenantId, id: &str, name: &str) -> ConnectorRecord {
+pub(crate) fn connector(tenant: &TenantId, id: &str, name: &str) -> ConnectorRecord {
     ConnectorRecord {
         tenant: tenant.clone(),
         id: connector_id(id),
@@ -134,7 +134,7 @@ pub(super) fn connector(tenant: &TenantId, id: &str, name: &str) -> ConnectorRec
     }
 }
 
-pub(super) fn flow(tenant: &TenantId, owner: Owner, expires_at: Timestamp) -> FlowRecord {
+pub(crate) fn flow(tenant: &TenantId, owner: Owner, expires_at: Timestamp) -> FlowRecord {
     FlowRecord {
         state_hash: draw(),
         tenant: tenant.clone(),
@@ -147,18 +147,18 @@ pub(super) fn flow(tenant: &TenantId, owner: Owner, expires_at: Timestamp) -> Fl
     }
 }
 
-pub(super) fn data_key(scope: KeyScope) -> KeyRecord {
+pub(crate) fn data_key(scope: KeyScope) -> KeyRecord {
     KeyRecord { scope, version: version(), wrapped: draw::<32>().to_vec() }
 }
 
 /// Stores a connection that is not there yet.
-pub(super) async fn create(store: &dyn ConnectionStore, record: &ConnectionRecord) {
+pub(crate) async fn create(store: &dyn ConnectionStore, record: &ConnectionRecord) {
     let created = store.put(record, Condition::Absent, None).await;
     assert_eq!(created.expect(WORKS), Put::Written, "{}", record.key);
 }
 
 /// Takes a lease that must be free or the holder's already, for longer than any test takes.
-pub(super) async fn lease(store: &dyn ConnectionStore, key: &ConnectionKey, holder: AttemptId) -> Lease {
+pub(crate) async fn lease(store: &dyn ConnectionStore, key: &ConnectionKey, holder: AttemptId) -> Lease {
     match store.acquire_lease(key, holder, LONG).await.expect(WORKS) {
         LeaseAcquire::Acquired(lease) => lease,
         other => panic!("the lease is free or ours, yet {other:?}"),
@@ -166,12 +166,12 @@ pub(super) async fn lease(store: &dyn ConnectionStore, key: &ConnectionKey, hold
 }
 
 /// Everything of one tenant.
-pub(super) fn filter(tenant: &TenantId) -> ConnectionFilter {
+pub(crate) fn filter(tenant: &TenantId) -> ConnectionFilter {
     ConnectionFilter { tenant: tenant.clone(), owner: None, connector: None }
 }
 
 /// Of writers that raced for one record, one won and the others saw its version; answers which.
-pub(super) fn one_winner<P: PartialEq + Debug>(
+pub(crate) fn one_winner<P: PartialEq + Debug>(
     outcomes: &[(Version, P)],
     written: &P,
     conflict: impl Fn(Option<Version>) -> P,
@@ -186,7 +186,7 @@ pub(super) fn one_winner<P: PartialEq + Debug>(
 }
 
 /// Every item of a listing, page after page.
-pub(super) async fn all<T>(limit: u32, list: impl AsyncFn(Page) -> Result<Paged<T>, StoreError>) -> Vec<T> {
+pub(crate) async fn all<T>(limit: u32, list: impl AsyncFn(Page) -> Result<Paged<T>, StoreError>) -> Vec<T> {
     let mut page = Page::first(limit);
     let mut items = Vec::new();
     loop {
@@ -208,7 +208,7 @@ pub(super) async fn all<T>(limit: u32, list: impl AsyncFn(Page) -> Result<Paged<
 }
 
 /// Lets `N` workers loose at the same moment, each on a thread of its own, and answers what each came to.
-pub(super) fn race<const N: usize, T: Send>(work: impl AsyncFn(usize) -> T + Sync) -> [T; N] {
+pub(crate) fn race<const N: usize, T: Send>(work: impl AsyncFn(usize) -> T + Sync) -> [T; N] {
     let runtime = tokio::runtime::Handle::current();
     let start = Barrier::new(N);
     let (runtime, start, work) = (&runtime, &start, &work);
@@ -226,7 +226,7 @@ pub(super) fn race<const N: usize, T: Send>(work: impl AsyncFn(usize) -> T + Syn
 }
 
 /// Polls the future at most so often, then drops it. `None` when it was not done by then.
-pub(super) async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn drop_after<T>(polls: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = polls;
     future::poll_fn(|context| match future.as_mut().poll(context) {

@@ -1,0 +1,200 @@
+//! That the machine agrees with what is right, and finds what is wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use vault_core::clock::Timestamp;
+use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
+use vault_core::store::{
+    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, FlowInsert, FlowRecord, FlowStore,
+    LeaseAcquire, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Stores, Version,
+};
+use vault_memory::MemoryStore;
+
+use super::{agree, disagreement};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// How a backend may be wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Flaw {
+    DueStopsAtOne,
+    ListSkipsAtPageEnds,
+    OwedIsForgotten,
+    PutIgnoresVersion,
+    ReleaseIgnoresFence,
+    RenewIgnoresFence,
+    TakeLeavesTheFlow,
+}
+
+#[derive(Debug)]
+struct Flawed(MemoryStore, Flaw);
+
+impl Flawed {
+    fn stores(flaw: Flaw) -> Stores {
+        let store = MemoryStore::new();
+        let flawed = Arc::new(Self(store.clone(), flaw));
+        Stores { connections: Arc::<Self>::clone(&flawed), flows: flawed, ..Stores::from_backend(store) }
+    }
+
+    fn has(&self, flaw: Flaw) -> bool {
+        self.1 == flaw
+    }
+}
+
+fn memory() -> Stores {
+    Stores::from_backend(MemoryStore::new())
+}
+
+#[tokio::test]
+async fn two_sound_backends_agree() {
+    agree(&memory(), &memory(), 200).await;
+}
+
+#[tokio::test]
+async fn every_flaw_is_found_and_shown_in_a_few_steps() {
+    for flaw in [
+        Flaw::DueStopsAtOne,
+        Flaw::ListSkipsAtPageEnds,
+        Flaw::OwedIsForgotten,
+        Flaw::PutIgnoresVersion,
+        Flaw::ReleaseIgnoresFence,
+        Flaw::RenewIgnoresFence,
+        Flaw::TakeLeavesTheFlow,
+    ] {
+        let found = disagreement(&memory(), &Flawed::stores(flaw), 200).await;
+        let shown = found.unwrap_or_else(|| panic!("{flaw:?} was not found")).to_string();
+        assert!(shown.lines().count() <= 10, "{flaw:?}: {shown}");
+        assert!(shown.contains("PROPTEST_RNG_SEED="), "{shown}");
+    }
+}
+
+#[async_trait]
+impl FlowStore for Flawed {
+    async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert> {
+        self.0.insert(record, cap, now).await
+    }
+
+    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>> {
+        let taken = self.0.take(state_hash).await?;
+        if let Some(flow) = taken.as_ref().filter(|_| self.has(Flaw::TakeLeavesTheFlow)) {
+            let _ = self.0.insert(flow, u32::MAX, flow.created_at).await?;
+        }
+        Ok(taken)
+    }
+
+    async fn cancel(&self, tenant: &TenantId, owner: &Owner, connector: Option<&ConnectorId>) -> Result<u64> {
+        self.0.cancel(tenant, owner, connector).await
+    }
+
+    async fn purge_expired(&self, now: Timestamp, limit: u32) -> Result<u64> {
+        self.0.purge_expired(now, limit).await
+    }
+}
+
+#[async_trait]
+impl ConnectionStore for Flawed {
+    async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>> {
+        self.0.read(key).await
+    }
+
+    async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>> {
+        ConnectionStore::get(&self.0, key).await
+    }
+
+    async fn put(
+        &self,
+        record: &ConnectionRecord,
+        mut condition: Condition,
+        owed: Option<&RevocationRecord>,
+    ) -> Result<Put> {
+        if self.has(Flaw::PutIgnoresVersion)
+            && let Condition::Version(_) = condition
+            && let Some(there) = self.get(&record.key).await?
+        {
+            condition = Condition::Version(there.version);
+        }
+        let owed = owed.filter(|_| !self.has(Flaw::OwedIsForgotten));
+        ConnectionStore::put(&self.0, record, condition, owed).await
+    }
+
+    async fn delete(
+        &self,
+        key: &ConnectionKey,
+        version: Version,
+        owed: Option<&RevocationRecord>,
+    ) -> Result<Put> {
+        ConnectionStore::delete(&self.0, key, version, owed).await
+    }
+
+    async fn list(&self, filter: &ConnectionFilter, page: &Page) -> Result<Paged<ListedConnection>> {
+        let mut paged = ConnectionStore::list(&self.0, filter, page).await?;
+        if self.has(Flaw::ListSkipsAtPageEnds) && paged.next.is_some() && paged.items.len() > 1 {
+            paged.items.pop();
+        }
+        Ok(paged)
+    }
+
+    async fn due(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionKey>> {
+        let mut due = self.0.due(before, limit).await?;
+        if self.has(Flaw::DueStopsAtOne) {
+            due.truncate(1);
+        }
+        Ok(due)
+    }
+
+    async fn acquire_lease(
+        &self,
+        key: &ConnectionKey,
+        holder: AttemptId,
+        ttl: Duration,
+    ) -> Result<LeaseAcquire> {
+        self.0.acquire_lease(key, holder, ttl).await
+    }
+
+    async fn renew_lease(
+        &self,
+        key: &ConnectionKey,
+        holder: AttemptId,
+        mut fence: u64,
+        ttl: Duration,
+    ) -> Result<bool> {
+        if self.has(Flaw::RenewIgnoresFence) {
+            for stale in 0..100 {
+                fence = if self.0.renew_lease(key, holder, stale, ttl).await? { stale } else { fence };
+            }
+        }
+        self.0.renew_lease(key, holder, fence, ttl).await
+    }
+
+    async fn release_lease(&self, key: &ConnectionKey, holder: AttemptId, fence: u64) -> Result<()> {
+        if self.has(Flaw::ReleaseIgnoresFence) {
+            for stale in 0..100 {
+                self.0.release_lease(key, holder, stale).await?;
+            }
+        }
+        self.0.release_lease(key, holder, fence).await
+    }
+
+    async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>> {
+        self.0.owed_due(before, limit).await
+    }
+
+    async fn list_owed(
+        &self,
+        tenant: &TenantId,
+        owner: Option<&Owner>,
+        page: &Page,
+    ) -> Result<Paged<RevocationRecord>> {
+        self.0.list_owed(tenant, owner, page).await
+    }
+
+    async fn update_owed(&self, record: &RevocationRecord, version: Version) -> Result<bool> {
+        self.0.update_owed(record, version).await
+    }
+
+    async fn delete_owed(&self, key: &ConnectionKey, id: RevocationId) -> Result<()> {
+        self.0.delete_owed(key, id).await
+    }
+}
