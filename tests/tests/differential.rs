@@ -1,5 +1,7 @@
 //! Random operations: every backend answers as memory does.
 
+#![expect(clippy::future_not_send, reason = "proptest's trees are not, and a test awaits in place")]
+
 use vault_core::Stores;
 use vault_memory::MemoryStore;
 use vault_sqlx::SqliteStore;
