@@ -77,7 +77,8 @@ impl RedisStoreBuilder {
     /// Waits after each write until so many replicas have it, by `WAIT`. A write that they do not have in time fails as
     /// [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable): whether it is kept is unknown.
     ///
-    /// A connection answers nothing else meanwhile, so each write then takes the time of a trip to the replicas.
+    /// Such writes go one after another, over a connection of their own, and each takes the time of a trip to the
+    /// replicas. While there are too few of these, each takes `timeout`, so keep it short.
     pub fn with_wait(mut self, replicas: u32, timeout: Duration) -> Self {
         // Zero would be for ever.
         let timeout = timeout.max(Duration::from_millis(1));
@@ -154,8 +155,7 @@ impl RedisStoreBuilder {
         sentinels: impl IntoIterator<Item = N>,
         service: &str,
     ) -> Result<RedisStore, StoreError> {
-        let (master, login) = (self.master.clone(), self.login.clone());
-        let link = Link::by_sentinels(sentinels, service, master, login, self.patient());
+        let link = Link::by_sentinels(sentinels, service, &self.master, &self.login, self.patient());
         self.open(link).await
     }
 
