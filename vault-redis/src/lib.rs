@@ -104,8 +104,8 @@
 //! - Run on servers that want all keys of a script declared (Dragonfly, by default) or rewrite commands (proxies).
 //!
 //! # Features
-//! - `tls`: `rediss://` addresses, by rustls with the system's certificates. The host installs rustls' crypto provider
-//!   for the process, since the driver takes none.
+//! - `tls`: `rediss://` addresses, by rustls with the system's certificates. Where the process has no default crypto
+//!   provider for rustls yet, *ring* becomes it.
 //!
 //! # Versions
 //! Redis 6.2 or later (`GETDEL`), or Valkey. A user of limited rights needs `~vault:* ~{vault:* +@read +@write +@scripting

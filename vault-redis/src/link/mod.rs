@@ -84,7 +84,8 @@ impl Link {
     ) -> RedisResult<Self> {
         let sentinels = infos(sentinels)?;
         Self::new(limits, || {
-            let target = Target::sentinel(sentinels.clone(), service, master.clone(), login.clone())?;
+            let target =
+                Target::sentinel(sentinels.clone(), service.to_owned(), master.clone(), login.clone())?;
             Ok(Servers::One(Box::new(Node::new(target, limits))))
         })
     }
