@@ -1,8 +1,9 @@
 //! The way to the server or servers.
 //!
-//! One multiplexed connection to each carries all calls; replies come in the order of the commands, and a reply whose
-//! caller is gone is thrown away. A command whose connection broke is never sent again, since it may have run: its caller
-//! learns that the store is unavailable. The next call goes over a new connection, to whoever is the master then.
+//! One multiplexed connection to each carries all calls, and another those writes that wait for replicas. Replies come in
+//! the order of the commands, and a reply whose caller is gone is thrown away. A command whose connection broke is never
+//! sent again, since it may have run: its caller learns that the store is unavailable. The next call goes over a new
+//! connection, to whoever is the master then.
 
 mod cluster;
 mod node;
@@ -48,6 +49,8 @@ pub(crate) enum Effect {
 pub(crate) struct Link {
     limits: Limits,
     servers: Servers,
+    /// Other connections to the same, for writes that wait for replicas: `WAIT` holds up all that is behind it.
+    waiting: Option<Servers>,
 }
 
 enum Servers {
@@ -57,27 +60,39 @@ enum Servers {
 
 impl Link {
     pub(crate) fn to_node(node: impl IntoConnectionInfo, limits: Limits) -> RedisResult<Self> {
-        let node = Node::new(Target::address(node.into_connection_info()?)?, limits);
-        Ok(Self { limits, servers: Servers::One(Box::new(node)) })
+        let node = node.into_connection_info()?;
+        Self::new(limits, || {
+            let target = Target::address(node.clone())?;
+            Ok(Servers::One(Box::new(Node::new(target, limits))))
+        })
     }
 
     pub(crate) fn to_cluster<N: IntoConnectionInfo>(
         nodes: impl IntoIterator<Item = N>,
         limits: Limits,
     ) -> RedisResult<Self> {
-        let cluster = Cluster::new(infos(nodes)?, limits)?;
-        Ok(Self { limits, servers: Servers::Cluster(Box::new(cluster)) })
+        let nodes = infos(nodes)?;
+        Self::new(limits, || Ok(Servers::Cluster(Box::new(Cluster::new(nodes.clone(), limits)?))))
     }
 
     pub(crate) fn by_sentinels<N: IntoConnectionInfo>(
         sentinels: impl IntoIterator<Item = N>,
         service: &str,
-        master: SentinelNodeConnectionInfo,
-        login: RedisConnectionInfo,
+        master: &SentinelNodeConnectionInfo,
+        login: &RedisConnectionInfo,
         limits: Limits,
     ) -> RedisResult<Self> {
-        let target = Target::sentinel(infos(sentinels)?, service, master, login)?;
-        Ok(Self { limits, servers: Servers::One(Box::new(Node::new(target, limits))) })
+        let sentinels = infos(sentinels)?;
+        Self::new(limits, || {
+            let target =
+                Target::sentinel(sentinels.clone(), service.to_owned(), master.clone(), login.clone())?;
+            Ok(Servers::One(Box::new(Node::new(target, limits))))
+        })
+    }
+
+    fn new(limits: Limits, servers: impl Fn() -> RedisResult<Servers>) -> RedisResult<Self> {
+        let waiting = limits.wait.map(|_| servers()).transpose()?;
+        Ok(Self { limits, servers: servers()?, waiting })
     }
 
     /// Runs a command on the node that has `key`.
@@ -129,7 +144,8 @@ impl Link {
 
     async fn send(&self, key: &str, cmd: &Cmd, effect: Effect) -> RedisResult<Replies> {
         let wait = self.limits.wait.filter(|_| effect == Effect::Write);
-        match &self.servers {
+        let waiting = self.waiting.as_ref().filter(|_| wait.is_some());
+        match waiting.unwrap_or(&self.servers) {
             Servers::Cluster(cluster) => cluster.send(key, cmd, wait).await,
             Servers::One(node) => {
                 let batch = match wait {

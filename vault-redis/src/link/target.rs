@@ -25,16 +25,18 @@ impl Target {
 
     pub(super) fn sentinel(
         sentinels: Vec<ConnectionInfo>,
-        service: &str,
+        service: String,
         master: SentinelNodeConnectionInfo,
         login: RedisConnectionInfo,
     ) -> RedisResult<Self> {
         let master = master.set_redis_connection_info(login.set_protocol(ProtocolVersion::RESP3));
         let kind = SentinelServerType::Master;
-        SentinelClient::build(sentinels, service.to_owned(), Some(master), kind).map(Self::Sentinel)
+        SentinelClient::build(sentinels, service, Some(master), kind).map(Self::Sentinel)
     }
 
     pub(super) async fn connect(&mut self, limits: &Limits) -> RedisResult<Live> {
+        #[cfg(feature = "tls")]
+        provide_crypto();
         let lost = Arc::new(AtomicBool::new(false));
         let config = config(limits, Arc::clone(&lost));
         let connection = match self {
@@ -42,6 +44,16 @@ impl Target {
             Self::Sentinel(client) => client.get_async_connection_with_config(&config).await?,
         };
         Ok(Live { connection, lost })
+    }
+}
+
+/// The driver panics where rustls has no provider and cannot choose one, and takes none from us.
+#[cfg(feature = "tls")]
+fn provide_crypto() {
+    use rustls::crypto::{CryptoProvider, ring};
+    if CryptoProvider::get_default().is_none() {
+        // Lost to another who installs one at the same moment: just as good.
+        let _ = ring::default_provider().install_default();
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn prefix() -> String {
 }
 
 pub(crate) fn builder() -> RedisStoreBuilder {
-    RedisStore::builder().prefix(prefix())
+    RedisStore::builder().with_prefix(prefix())
 }
 
 pub(crate) async fn single() -> Stores {
