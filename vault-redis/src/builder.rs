@@ -49,27 +49,27 @@ impl RedisStoreBuilder {
 
     /// What all keys begin with, so that several stores can be on one server; `vault` when not set. One to 64 bytes
     /// without braces and control characters.
-    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
     /// Into how many parts the records are split, 1 to 1024; 64 when not set. A part is never split between the nodes of
     /// a cluster, and it is chosen once: a store that has another number of them is refused.
-    pub fn with_shards(mut self, shards: u16) -> Self {
+    pub fn shards(mut self, shards: u16) -> Self {
         self.shards = shards;
         self
     }
 
     /// How long connecting may take, for each step of it; 2 s when not set.
-    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.limits.connect = timeout;
         self
     }
 
     /// How long to wait for the server's answer to a command; 3 s when not set. In a cluster also how long a command is
     /// sent again that the servers refuse to run because a slot moves or a master is being replaced.
-    pub fn with_response_timeout(mut self, timeout: Duration) -> Self {
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.limits.response = timeout;
         self
     }
@@ -79,7 +79,7 @@ impl RedisStoreBuilder {
     ///
     /// Such writes go one after another, over a connection of their own, and each takes the time of a trip to the
     /// replicas. While there are too few of these, each takes `timeout`, so keep it short.
-    pub fn with_wait(mut self, replicas: u32, timeout: Duration) -> Self {
+    pub fn wait(mut self, replicas: u32, timeout: Duration) -> Self {
         // Zero would be for ever.
         let timeout = timeout.max(Duration::from_millis(1));
         self.limits.wait = Some(Wait { replicas, timeout });
@@ -87,13 +87,13 @@ impl RedisStoreBuilder {
     }
 
     /// For [`sentinel`](Self::sentinel): user, password and database of the master that the sentinels name.
-    pub fn with_master_login(mut self, login: RedisConnectionInfo) -> Self {
+    pub fn master_login(mut self, login: RedisConnectionInfo) -> Self {
         self.login = login;
         self
     }
 
     /// For [`sentinel`](Self::sentinel): how to connect to the master that the sentinels name, such as over TLS.
-    pub fn with_master_connection(mut self, connection: SentinelNodeConnectionInfo) -> Self {
+    pub fn master_connection(mut self, connection: SentinelNodeConnectionInfo) -> Self {
         self.master = connection;
         self
     }

@@ -27,10 +27,13 @@ impl FlowStore for RedisStore {
         let places = self.shared.names.places(&record.tenant, &record.owner);
         let place = place(record.expires_at, &record.connector, &record.state_hash);
         let reserved = self.reserve(&places, &place, cap, now, left).await?;
-        if reserved < 0 {
-            return Ok(FlowInsert::TooMany);
-        }
         let name = self.shared.names.flow(&record.state_hash);
+        if reserved < 0 {
+            let mut exists = redis::cmd("EXISTS");
+            exists.arg(&name);
+            let exists = self.shared.link.run("looking for a flow", &name, exists, Effect::Read).await?;
+            return Ok(if exists { FlowInsert::Exists } else { FlowInsert::TooMany });
+        }
         let mut set = redis::cmd("SET");
         set.arg(&name).arg(record::from_flow(record)).arg("NX").arg("PX").arg(millis(left));
         let stored: Option<()> = self.shared.link.run("storing a flow", &name, set, Effect::Write).await?;

@@ -7,7 +7,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let store = RedisStore::builder().with_prefix("app").connect("redis://127.0.0.1/").await?;
+//! let store = RedisStore::builder().prefix("app").connect("redis://127.0.0.1/").await?;
 //! let stores = Stores::from_backend(store);
 //!
 //! let connections_of_alice = ConnectionFilter {
@@ -35,7 +35,7 @@
 //! - A command whose connection broke is never sent again by itself. The call fails as
 //!   [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable), and whether it ran is unknown; a write of the
 //!   caller's own shows by its version. The next call goes over a new connection, with no restart of the host.
-//! - Every call ends in bounded time: see [`RedisStoreBuilder::with_response_timeout`].
+//! - Every call ends in bounded time: see [`RedisStoreBuilder::response_timeout`].
 //! - Dropping a future lets its command run or not; replies never reach another caller.
 //!
 //! # Persistence
@@ -59,13 +59,13 @@
 //! - A flow that was taken can be there again and be taken twice. The provider still takes its code only once.
 //! - A lease that was taken is free again: two processes may refresh one connection at once, as after any lost lease.
 //!
-//! [`with_wait`](RedisStoreBuilder::with_wait) narrows this: a write returns when so many replicas have it in memory. It
+//! [`wait`](RedisStoreBuilder::wait) narrows this: a write returns when so many replicas have it in memory. It
 //! does not close it, since a replica without the write may still be the one that is promoted, and it costs a trip to the
 //! replicas per write. `min-replicas-to-write` on the servers ends the writes to a master that was cut off. Where no
 //! rotation may ever be lost, keep connections in PostgreSQL with a synchronous standby.
 //!
 //! # Keys
-//! Records are split into shards, 64 unless [`with_shards`](RedisStoreBuilder::with_shards) says otherwise, by owner or,
+//! Records are split into shards, 64 unless [`shards`](RedisStoreBuilder::shards) says otherwise, by owner or,
 //! for connectors, by tenant. All keys of a shard have one hash tag and so one slot:
 //!
 //! | key | type | what |
@@ -109,7 +109,7 @@
 //!
 //! # Versions
 //! Redis 6.2 or later (`GETDEL`), or Valkey. A user of limited rights needs `~vault:* ~{vault:* +@read +@write +@scripting
-//! +hello +info +time`, with [`with_wait`](RedisStoreBuilder::with_wait) also `+wait`, and in a Cluster `+cluster|slots
+//! +hello +info +time`, with [`wait`](RedisStoreBuilder::wait) also `+wait`, and in a Cluster `+cluster|slots
 //! +asking`.
 
 mod builder;

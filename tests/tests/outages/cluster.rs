@@ -24,7 +24,6 @@ async fn fail_over(builder: RedisStoreBuilder, promise: Promise) {
     for master in 0..2 {
         load.progress(200).await;
         cluster = on(cluster, move |cluster| cluster.kill(master)).await;
-        load.trouble().await;
         cluster = on(cluster, |cluster| cluster.wait_until_whole()).await;
         load.progress(200).await;
         cluster = on(cluster, move |cluster| {
@@ -33,6 +32,7 @@ async fn fail_over(builder: RedisStoreBuilder, promise: Promise) {
         })
         .await;
     }
+    load.trouble_felt();
     load.finish().await;
 }
 

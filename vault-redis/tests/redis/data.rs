@@ -15,7 +15,7 @@ use vault_redis::redis;
 use crate::support::{NOW, WORKS, connection, key, keys_with, prefix, raw, server, version};
 
 async fn store(prefix: &str) -> RedisStore {
-    let builder = RedisStore::builder().with_prefix(prefix);
+    let builder = RedisStore::builder().prefix(prefix);
     builder.connect(server()).await.expect("the server is up")
 }
 

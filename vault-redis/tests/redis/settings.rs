@@ -43,7 +43,7 @@ async fn s07_a_server_that_may_lose_records_is_refused_unless_that_is_accepted()
 #[tokio::test]
 async fn another_number_of_shards_is_refused_naming_both() {
     let prefix = prefix();
-    let with = |shards| RedisStore::builder().with_prefix(prefix.clone()).with_shards(shards);
+    let with = |shards| RedisStore::builder().prefix(prefix.clone()).shards(shards);
     with(8).connect(server()).await.expect("a new store");
     with(8).connect(server()).await.expect("the same store");
     let error = refused(with(16), server()).await;
@@ -54,7 +54,7 @@ async fn another_number_of_shards_is_refused_naming_both() {
 #[tokio::test]
 async fn a_newer_layout_is_refused_and_left_as_it_is() {
     let prefix = prefix();
-    let store = || RedisStore::builder().with_prefix(prefix.clone());
+    let store = || RedisStore::builder().prefix(prefix.clone());
     store().connect(server()).await.expect("a new store");
     let (mut raw, meta) = (raw().await, format!("{prefix}:meta"));
     let mut set = redis::cmd("HSET");
@@ -72,11 +72,11 @@ async fn a_newer_layout_is_refused_and_left_as_it_is() {
 async fn settings_out_of_bounds_are_refused() {
     let long = "x".repeat(65);
     for prefix in ["", "a{b", "a}b", "a\nb", &long] {
-        let error = refused(RedisStore::builder().with_prefix(prefix), server()).await;
+        let error = refused(RedisStore::builder().prefix(prefix), server()).await;
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{prefix:?}");
     }
     for shards in [0, 1025] {
-        let error = refused(builder().with_shards(shards), server()).await;
+        let error = refused(builder().shards(shards), server()).await;
         assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{shards}");
     }
 }
@@ -85,7 +85,7 @@ async fn settings_out_of_bounds_are_refused() {
 async fn stores_with_different_prefixes_do_not_meet() {
     let (one, other) = (prefix(), prefix());
     let store = async |prefix: &str| {
-        let builder = RedisStore::builder().with_prefix(prefix);
+        let builder = RedisStore::builder().prefix(prefix);
         builder.connect(server()).await.expect("the server is up")
     };
     let record = connection(&key("alice"));
@@ -98,7 +98,7 @@ async fn stores_with_different_prefixes_do_not_meet() {
 #[tokio::test]
 async fn any_number_of_shards_lists_alike() {
     for shards in [1, 17, 1024] {
-        let store = builder().with_shards(shards).connect(server()).await.expect("the server is up");
+        let store = builder().shards(shards).connect(server()).await.expect("the server is up");
         vault_testkit::conformance::listing::every_page_size_lists_everything_once(&store).await;
         vault_testkit::conformance::keys::keys_are_listed_page_by_page(&store).await;
         vault_testkit::conformance::schedule::the_longest_due_come_first(&store).await;
@@ -113,7 +113,7 @@ async fn a_password_is_in_no_error_and_in_no_debug_text() {
     assert!(!format!("{error:?} {}", chain(&error)).contains("hunter"), "{error:?}");
 
     let login = redis::RedisConnectionInfo::default().set_username("hunter1").set_password("hunter2");
-    let builder = builder().with_master_login(login);
+    let builder = builder().master_login(login);
     assert!(!format!("{builder:?}").contains("hunter"));
     let store = builder.connect(server()).await.expect("the login is for a master behind sentinels");
     assert!(!format!("{store:?}").contains("hunter"));
@@ -133,7 +133,7 @@ async fn s01_a_server_that_is_not_there_is_unavailable() {
 
 #[tokio::test]
 async fn a_write_that_too_few_replicas_have_is_not_acknowledged() {
-    let store = builder().with_wait(1, Duration::from_millis(10)).connect(server()).await;
+    let store = builder().wait(1, Duration::from_millis(10)).connect(server()).await;
     let error = store.expect_err("the server has no replica, and a new store is written to");
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert!(error.to_string().contains("unknown"), "{error}");
@@ -141,7 +141,7 @@ async fn a_write_that_too_few_replicas_have_is_not_acknowledged() {
 
 #[tokio::test]
 async fn a_write_that_a_replica_has_is_acknowledged() {
-    let wait = || builder().danger_accept_no_persistence().with_wait(1, Duration::from_secs(2));
+    let wait = || builder().danger_accept_no_persistence().wait(1, Duration::from_secs(2));
     let cluster = wait().cluster(servers("VAULT_TEST_REDIS_CLUSTER")).await;
     let sentinel = wait().sentinel(servers("VAULT_TEST_REDIS_SENTINEL"), "mymaster").await;
     for store in [cluster, sentinel] {

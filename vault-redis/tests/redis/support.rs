@@ -30,7 +30,7 @@ pub(crate) fn prefix() -> String {
 }
 
 pub(crate) fn builder() -> RedisStoreBuilder {
-    RedisStore::builder().with_prefix(prefix())
+    RedisStore::builder().prefix(prefix())
 }
 
 pub(crate) async fn single() -> Stores {
