@@ -8,6 +8,8 @@
 //! - Expected outcomes (absent, conflict, held) are values; `Err` is a fault of the store.
 //! - A write that returned is durable to the degree that the backend's documentation states.
 //! - [`Version`]s are drawn by the writer, at random. A backend stores and compares them, and makes none up.
+//! - Records implement serde's traits, for a backend that stores them whole. What it may then read back is its own
+//!   concern: a later version of this crate may add fields.
 //!
 //! # Atomicity
 //! Each method is one atomic step and one round trip: one statement, one command, one script.

@@ -7,7 +7,7 @@ use crate::id::{ConnectionKey, ConnectorId, Incarnation, Owner, RevocationId, Sl
 
 /// Stamps one write of a record: drawn at random by the writer, so it never repeats, not even when a record is deleted
 /// and made again, and a writer whose acknowledgement was lost recognises its own write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Version(i64);
 
 impl Version {
@@ -102,7 +102,8 @@ pub struct Paged<T> {
 }
 
 /// Whether a connection works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
 #[non_exhaustive]
 pub enum ConnectionStatus {
     /// It does.
@@ -138,9 +139,23 @@ impl ConnectionStatus {
     }
 }
 
+impl From<ConnectionStatus> for u8 {
+    fn from(status: ConnectionStatus) -> Self {
+        status.code()
+    }
+}
+
+impl TryFrom<u8> for ConnectionStatus {
+    type Error = &'static str;
+
+    fn try_from(code: u8) -> Result<Self, Self::Error> {
+        Self::from_code(code).ok_or("not the code of a connection status")
+    }
+}
+
 /// A registered connector as stored: everything but its name and times is sealed, so that an edited row can send no
 /// secret to an edited endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "backends build and store every field")]
 pub struct ConnectorRecord {
     /// Whose.
@@ -160,7 +175,7 @@ pub struct ConnectorRecord {
 }
 
 /// A connection as stored. The lease lives in the same row but is not part of this: only the lease methods touch it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "backends build and store every field")]
 pub struct ConnectionRecord {
     /// Which.
@@ -265,7 +280,7 @@ pub enum LeaseAcquire {
 }
 
 /// A revocation that is still owed to a provider. It outlives its connection, and a reconnect does not touch it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "backends build and store every field")]
 pub struct RevocationRecord {
     /// Which.
@@ -287,7 +302,7 @@ pub struct RevocationRecord {
 }
 
 /// A pending authorization as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "backends build and store every field")]
 pub struct FlowRecord {
     /// Names it: a hash of the `state` parameter.
@@ -334,7 +349,7 @@ pub enum KeyScope {
 }
 
 /// The wrapped data keys of one scope.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "backends build and store every field")]
 pub struct KeyRecord {
     /// Whose.
