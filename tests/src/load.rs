@@ -146,7 +146,7 @@ impl Writer {
             self.write(&key).await;
             self.read(&key).await;
             self.lease(&key).await;
-            self.flow().await;
+            self.flow(&key).await;
         }
         let deadline = Instant::now() + PATIENCE;
         while !self.read(&key).await {
@@ -236,8 +236,8 @@ impl Writer {
     }
 
     /// A flow is taken at most once, whatever happens.
-    async fn flow(&self) {
-        let flow = flow();
+    async fn flow(&self, key: &ConnectionKey) {
+        let flow = flow(key);
         let stores = &self.shared.stores;
         let inserted = self.shared.answer(stores.flows.insert(&flow, 1000, NOW).await);
         let mut taken = 0;
@@ -298,13 +298,13 @@ fn next(key: &ConnectionKey, current: Option<&ConnectionRecord>) -> ConnectionRe
     }
 }
 
-fn flow() -> FlowRecord {
+fn flow(key: &ConnectionKey) -> FlowRecord {
     FlowRecord {
         state_hash: draw(),
-        tenant: TenantId::default(),
-        owner: Owner::Shared,
-        connector: ConnectorId::new("mail").expect("valid"),
-        slot: Slot::default(),
+        tenant: key.tenant.clone(),
+        owner: key.owner.clone(),
+        connector: key.connector.clone(),
+        slot: key.slot.clone(),
         created_at: NOW,
         expires_at: LATER,
         sealed: draw::<32>().to_vec(),
