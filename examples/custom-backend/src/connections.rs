@@ -3,10 +3,10 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use vault_core::clock::Timestamp;
-use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
+use vault_core::id::{AttemptId, ConnectionKey as Key, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, Lease, LeaseAcquire,
-    ListedConnection, Page, Paged, Put, RevocationRecord, Version,
+    Condition, ConnectionFilter, ConnectionRecord as Record, ConnectionStatus, ConnectionStore, Lease,
+    LeaseAcquire, ListedConnection, Page, Paged, Put, RevocationRecord as Owed, Version,
 };
 
 use crate::{RedbStore, Result, get, path, set, swap};
@@ -14,20 +14,15 @@ use crate::{RedbStore, Result, get, path, set, swap};
 /// A row: the record, and its lease beside it.
 #[derive(Serialize, Deserialize)]
 struct Leased {
-    record: ConnectionRecord,
+    record: Record,
     fence: u64,
     held: Option<(AttemptId, Timestamp)>,
 }
 
 impl Leased {
-    fn holder(&self, now: Timestamp) -> Option<(AttemptId, Timestamp)> {
+    fn held_at(&self, now: Timestamp) -> Option<(AttemptId, Timestamp)> {
         self.held.filter(|(_, until)| *until > now)
     }
-}
-
-/// The store's clock.
-fn now() -> Timestamp {
-    SystemTime::now().into()
 }
 
 fn under(kind: char, tenant: &TenantId, owner: Option<&Owner>) -> Vec<u8> {
@@ -38,31 +33,31 @@ fn under(kind: char, tenant: &TenantId, owner: Option<&Owner>) -> Vec<u8> {
     }
 }
 
-fn of(key: &ConnectionKey) -> Vec<u8> {
-    let rest = path(':', [key.connector.as_str(), key.slot.as_str()]);
-    [under('c', &key.tenant, Some(&key.owner)), rest].concat()
+fn of(key: &Key) -> Vec<u8> {
+    let owners = under('c', &key.tenant, Some(&key.owner));
+    [owners, path('c', [key.connector.as_str(), key.slot.as_str()])].concat()
 }
 
-fn of_owed(key: &ConnectionKey, id: RevocationId) -> Vec<u8> {
+fn of_owed(key: &Key, id: RevocationId) -> Vec<u8> {
     [under('o', &key.tenant, Some(&key.owner)).as_slice(), id.as_bytes()].concat()
 }
 
 impl RedbStore {
-    /// Writes the record, or removes it if there is none, and stores what is owed if that happened.
+    /// Puts `new`, or nothing, in the record's place, and stores what is owed if that happened.
     async fn replace(
         &self,
-        key: &ConnectionKey,
-        condition: Condition,
-        record: Option<ConnectionRecord>,
-        owed: Option<&RevocationRecord>,
+        at: &Key,
+        when: Condition,
+        new: Option<Record>,
+        owed: Option<&Owed>,
     ) -> Result<Put> {
-        let (path, owed) = (of(key), owed.cloned());
+        let (path, owed) = (of(at), owed.cloned());
         self.write(move |rows| {
-            let new = |old: Option<Leased>| {
+            let row = |old: Option<Leased>| {
                 let (fence, held) = old.map_or((0, None), |old| (old.fence, old.held));
-                record.map(|record| Leased { record, fence, held })
+                new.map(|record| Leased { record, fence, held })
             };
-            let put = swap(rows, &path, condition, |old| old.record.version, new)?;
+            let put = swap(rows, &path, when, |old| old.record.version, row)?;
             if let (Put::Written, Some(owed)) = (put, owed) {
                 set(rows, &of_owed(&owed.key, owed.id), &owed)?;
             }
@@ -71,16 +66,15 @@ impl RedbStore {
         .await
     }
 
-    /// Lets `change` at the row, if there is one.
-    async fn lease<T: Send + 'static>(
-        &self,
-        key: &ConnectionKey,
-        change: impl FnOnce(&mut Leased, Timestamp) -> T + Send + 'static,
-    ) -> Result<Option<T>> {
+    /// Lets `change` at the row, if there is one, and tells it the store's time.
+    async fn lease<T: Send + 'static, F>(&self, key: &Key, change: F) -> Result<Option<T>>
+    where
+        F: FnOnce(&mut Leased, Timestamp) -> T + Send + 'static,
+    {
         let path = of(key);
         self.write(move |rows| {
             let Some(mut row) = get(rows, &path)? else { return Ok(None) };
-            let answer = change(&mut row, now());
+            let answer = change(&mut row, SystemTime::now().into());
             set(rows, &path, &row)?;
             Ok(Some(answer))
         })
@@ -90,29 +84,19 @@ impl RedbStore {
 
 #[async_trait]
 impl ConnectionStore for RedbStore {
-    async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>> {
+    async fn read(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         Ok(self.get(key).await?.map(|record| record.credential))
     }
 
-    async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>> {
+    async fn get(&self, key: &Key) -> Result<Option<Record>> {
         Ok(self.row(of(key)).await?.map(|row: Leased| row.record))
     }
 
-    async fn put(
-        &self,
-        record: &ConnectionRecord,
-        condition: Condition,
-        owed: Option<&RevocationRecord>,
-    ) -> Result<Put> {
+    async fn put(&self, record: &Record, condition: Condition, owed: Option<&Owed>) -> Result<Put> {
         self.replace(&record.key, condition, Some(record.clone()), owed).await
     }
 
-    async fn delete(
-        &self,
-        key: &ConnectionKey,
-        version: Version,
-        owed: Option<&RevocationRecord>,
-    ) -> Result<Put> {
+    async fn delete(&self, key: &Key, version: Version, owed: Option<&Owed>) -> Result<Put> {
         self.replace(key, Condition::Version(version), None, owed).await
     }
 
@@ -123,81 +107,61 @@ impl ConnectionStore for RedbStore {
         Ok(Paged { items: items.into_iter().map(|row| row.record.into()).collect(), next })
     }
 
-    async fn due(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionKey>> {
-        let now = now();
+    async fn due(&self, before: Timestamp, limit: u32) -> Result<Vec<Key>> {
+        let now = SystemTime::now().into();
         let pick = move |row: &Leased| {
-            let due = row.record.due_at.is_some_and(|at| at <= before) && row.holder(now).is_none();
-            due && row.record.status == ConnectionStatus::Active
+            let due = row.record.due_at.is_some_and(|at| at <= before);
+            due && row.record.status == ConnectionStatus::Active && row.held_at(now).is_none()
         };
         let mut due = self.rows(path('c', []), &Page::first(u32::MAX), pick).await?.items;
         due.sort_by_key(|row| row.record.due_at);
         Ok(due.into_iter().take(limit as usize).map(|row| row.record.key).collect())
     }
 
-    async fn acquire_lease(
-        &self,
-        key: &ConnectionKey,
-        holder: AttemptId,
-        ttl: Duration,
-    ) -> Result<LeaseAcquire> {
-        let acquire = move |row: &mut Leased, now: Timestamp| match row.holder(now) {
-            Some((other, until)) if other != holder => {
-                LeaseAcquire::Held { remaining: until.saturating_since(now) }
+    async fn acquire_lease(&self, key: &Key, holder: AttemptId, ttl: Duration) -> Result<LeaseAcquire> {
+        let acquire = move |row: &mut Leased, now: Timestamp| {
+            if let Some((_, until)) = row.held_at(now).filter(|(by, _)| *by != holder) {
+                return LeaseAcquire::Held { remaining: until.saturating_since(now) };
             }
-            _ => {
-                row.fence += 1;
-                row.held = Some((holder, now.saturating_add(ttl)));
-                LeaseAcquire::Acquired(Lease { fence: row.fence, granted_at: now })
-            }
+            row.fence += 1;
+            row.held = Some((holder, now.saturating_add(ttl)));
+            LeaseAcquire::Acquired(Lease { fence: row.fence, granted_at: now })
         };
         Ok(self.lease(key, acquire).await?.unwrap_or(LeaseAcquire::Absent))
     }
 
-    async fn renew_lease(
-        &self,
-        key: &ConnectionKey,
-        holder: AttemptId,
-        fence: u64,
-        ttl: Duration,
-    ) -> Result<bool> {
+    async fn renew_lease(&self, key: &Key, holder: AttemptId, fence: u64, ttl: Duration) -> Result<bool> {
         let renew = move |row: &mut Leased, now: Timestamp| {
-            let ours = row.fence == fence && row.holder(now).is_some_and(|(by, _)| by == holder);
-            if ours {
-                row.held = Some((holder, now.saturating_add(ttl)));
-            }
+            let ours = row.fence == fence && row.held_at(now).is_some_and(|(by, _)| by == holder);
+            row.held = if ours { Some((holder, now.saturating_add(ttl))) } else { row.held };
             ours
         };
         Ok(self.lease(key, renew).await?.unwrap_or(false))
     }
 
-    async fn release_lease(&self, key: &ConnectionKey, holder: AttemptId, fence: u64) -> Result<()> {
+    async fn release_lease(&self, key: &Key, holder: AttemptId, fence: u64) -> Result<()> {
         self.renew_lease(key, holder, fence, Duration::ZERO).await.map(drop)
     }
 
-    async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>> {
-        let pick = move |owed: &RevocationRecord| owed.due_at <= before;
+    async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<Owed>> {
+        let pick = move |owed: &Owed| owed.due_at <= before;
         let mut due = self.rows(path('o', []), &Page::first(u32::MAX), pick).await?.items;
         due.sort_by_key(|owed| owed.due_at);
         due.truncate(limit as usize);
         Ok(due)
     }
 
-    async fn list_owed(
-        &self,
-        tenant: &TenantId,
-        owner: Option<&Owner>,
-        page: &Page,
-    ) -> Result<Paged<RevocationRecord>> {
+    async fn list_owed(&self, tenant: &TenantId, owner: Option<&Owner>, page: &Page) -> Result<Paged<Owed>> {
         self.rows(under('o', tenant, owner), page, |_| true).await
     }
 
-    async fn update_owed(&self, record: &RevocationRecord, version: Version) -> Result<bool> {
+    async fn update_owed(&self, record: &Owed, version: Version) -> Result<bool> {
         let (path, new) = (of_owed(&record.key, record.id), record.clone());
-        let (condition, of) = (Condition::Version(version), |old: &RevocationRecord| old.version);
+        let (condition, of) = (Condition::Version(version), |old: &Owed| old.version);
         Ok(self.write(move |rows| swap(rows, &path, condition, of, |_| Some(new))).await? == Put::Written)
     }
 
-    async fn delete_owed(&self, key: &ConnectionKey, id: RevocationId) -> Result<()> {
+    async fn delete_owed(&self, key: &Key, id: RevocationId) -> Result<()> {
         let path = of_owed(key, id);
         self.write(move |rows| rows.remove(&*path).map(drop).map_err(Into::into)).await
     }

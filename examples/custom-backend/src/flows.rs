@@ -3,7 +3,7 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{ConnectorId, Owner, TenantId};
 use vault_core::store::{FlowInsert, FlowRecord, FlowStore, Page};
 
-use crate::{RedbStore, Result, get, list, path, set};
+use crate::{RedbStore, Result, decode, get, list, path, set};
 
 fn of(state_hash: &[u8; 32]) -> Vec<u8> {
     [path('f', []).as_slice(), state_hash].concat()
@@ -13,12 +13,11 @@ impl RedbStore {
     /// Removes the flows that `doomed` picks, at most `limit`.
     async fn remove(&self, limit: u32, doomed: impl Fn(&FlowRecord) -> bool + Send + 'static) -> Result<u64> {
         self.write(move |rows| {
-            let mut doomed = list(rows, &path('f', []), &Page::first(limit), doomed)?.items;
-            doomed.truncate(limit as usize);
-            for flow in &doomed {
+            let doomed = list(rows, &path('f', []), &Page::first(limit), doomed)?.items;
+            for flow in doomed.iter().take(limit as usize) {
                 rows.remove(&*of(&flow.state_hash))?;
             }
-            Ok(doomed.len() as u64)
+            Ok(doomed.len().min(limit as usize) as u64)
         })
         .await
     }
@@ -45,12 +44,7 @@ impl FlowStore for RedbStore {
 
     async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>> {
         let path = of(state_hash);
-        self.write(move |rows| {
-            let flow = get(rows, &path)?;
-            rows.remove(&*path)?;
-            Ok(flow)
-        })
-        .await
+        self.write(move |rows| rows.remove(&*path)?.map(|row| decode(row.value())).transpose()).await
     }
 
     async fn cancel(&self, tenant: &TenantId, owner: &Owner, connector: Option<&ConnectorId>) -> Result<u64> {

@@ -20,5 +20,5 @@ mod conformance {
 async fn it_answers_as_memory_does() {
     let fixture = backend().await;
     let reference = Stores::from_backend(MemoryStore::new());
-    vault_testkit::differential::agree(&reference, &fixture.stores, 50).await;
+    vault_testkit::differential::agree(&reference, &fixture.stores, 15).await;
 }
