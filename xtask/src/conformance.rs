@@ -7,45 +7,28 @@ use std::process::ExitCode;
 use crate::session::Session;
 use crate::{Result, servers};
 
-/// What holds a backend to the contract: where its tests are, and the module that they are in.
+/// A backend, and the module that its tests are in.
 #[derive(Debug)]
 struct Column {
     title: &'static str,
-    program: Program,
     module: &'static str,
 }
 
 const COLUMNS: &[Column] = &[
-    Column { title: "memory", program: Program::Vault, module: "conformance::memory::" },
-    Column { title: "SQLite", program: Program::Vault, module: "conformance::sqlite::" },
-    Column { title: "Postgres", program: Program::Vault, module: "conformance::postgres::" },
-    Column { title: "PgBouncer", program: Program::Vault, module: "conformance::pgbouncer::" },
-    Column { title: "Redis", program: Program::Vault, module: "conformance::redis::" },
-    Column { title: "Redis Cluster", program: Program::Vault, module: "conformance::redis_cluster::" },
-    Column { title: "Redis Sentinel", program: Program::Vault, module: "conformance::redis_sentinel::" },
-    Column { title: "custom-backend", program: Program::CustomBackend, module: "conformance::" },
+    Column { title: "memory", module: "conformance::memory::" },
+    Column { title: "SQLite", module: "conformance::sqlite::" },
+    Column { title: "Postgres", module: "conformance::postgres::" },
+    Column { title: "PgBouncer", module: "conformance::pgbouncer::" },
+    Column { title: "Redis", module: "conformance::redis::" },
+    Column { title: "Redis Cluster", module: "conformance::redis_cluster::" },
+    Column { title: "Redis Sentinel", module: "conformance::redis_sentinel::" },
+    Column { title: "custom-backend", module: "conformance::" },
     VALKEY,
 ];
-const VALKEY: Column = Column { title: "Valkey", program: Program::Vault, module: "conformance::valkey::" };
+const VALKEY: Column = Column { title: "Valkey", module: "conformance::valkey::" };
 
-/// A test program, or several of one package.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Program {
-    CustomBackend,
-    Vault,
-}
-
-impl Program {
-    const ALL: [Self; 2] = [Self::Vault, Self::CustomBackend];
-
-    /// The arguments of `cargo test`. The program `vault` is compiled as for all the tests: with the workspace's features.
-    fn args(self) -> &'static [&'static str] {
-        match self {
-            Self::CustomBackend => &["-p", "custom-backend", "--", "conformance::"],
-            Self::Vault => &["--workspace", "--test", "vault", "--", "conformance::"],
-        }
-    }
-}
+/// The programs `vault` and, of the example, `conformance`; compiled as for all the tests, with the workspace's features.
+const TESTS: &[&str] = &["--workspace", "--test", "vault", "--test", "conformance", "--", "conformance::"];
 
 /// Runs the tests on the servers, and prints the table. All is well only when every backend passes every clause.
 pub(crate) fn run() -> Result<ExitCode> {
@@ -54,14 +37,12 @@ pub(crate) fn run() -> Result<ExitCode> {
     let columns = COLUMNS.iter().filter(|column| has_valkey || column.title != VALKEY.title).collect();
     let mut table = Table::new(columns);
     let mut faults = Vec::new();
-    for program in Program::ALL {
-        let mut args = program.args().to_vec();
-        if !has_valkey {
-            args.extend(["--skip", VALKEY.module]);
-        }
-        if let Err(error) = session.cargo_test(&args, |line| table.add(program, line)) {
-            faults.push(format!("cargo test {}: {error}", args.join(" ")));
-        }
+    let mut args = TESTS.to_vec();
+    if !has_valkey {
+        args.extend(["--skip", VALKEY.module]);
+    }
+    if let Err(error) = session.cargo_test(&args, |line| table.add(line)) {
+        faults.push(format!("cargo test {}: {error}", args.join(" ")));
     }
     faults.extend(table.faults());
     session.finish(!faults.is_empty());
@@ -108,7 +89,7 @@ impl Table {
     }
 
     /// A line such as `test conformance::redis::a_lease_lapses ... ok`; any other changes nothing.
-    fn add(&mut self, program: Program, line: &str) {
+    fn add(&mut self, line: &str) {
         let Some((test, outcome)) = line.strip_prefix("test ").and_then(|line| line.split_once(" ... "))
         else {
             return;
@@ -118,8 +99,8 @@ impl Table {
             "FAILED" => Cell::Fail,
             _ => Cell::Missing,
         };
-        for (n, column) in self.columns.iter().enumerate().filter(|(_, column)| column.program == program) {
-            if let Some(clause) = test.strip_prefix(column.module) {
+        for (n, column) in self.columns.iter().enumerate() {
+            if let Some(clause) = test.strip_prefix(column.module).filter(|clause| !clause.contains("::")) {
                 let row = self
                     .rows
                     .entry(clause.to_owned())
@@ -177,9 +158,9 @@ mod tests {
             "test conformance::redis::a_key_is_kept ... ok\n",
             "test result: FAILED. 3 passed; 1 failed; 1 ignored; 0 measured; 9 filtered out\n",
         ] {
-            table.add(Program::Vault, line);
+            table.add(line);
         }
-        table.add(Program::CustomBackend, "test conformance::a_lease_lapses ... ok\n");
+        table.add("test conformance::a_lease_lapses ... ok\n");
         table
     }
 
@@ -213,7 +194,7 @@ mod tests {
     #[test]
     fn a_table_without_faults_has_none() {
         let mut table = Table::new(vec![&COLUMNS[0]]);
-        table.add(Program::Vault, "test conformance::memory::a_lease_lapses ... ok");
+        table.add("test conformance::memory::a_lease_lapses ... ok");
         assert_eq!(table.faults(), [""; 0]);
     }
 }

@@ -1,15 +1,10 @@
-//! `RedisStore` against real servers. `cargo xtask test` starts them and says in the environment where they are.
+//! What `RedisStore` refuses and what it leaves behind, on real servers. `cargo xtask test` starts them and says in the
+//! environment where they are. The storage contract is in the workspace's `tests`, beside the other backends.
 
 mod data;
 mod settings;
 mod support;
 
-mod single {
-    vault_testkit::conformance!(super::support::single);
-}
 mod cluster {
     vault_testkit::conformance!(super::support::cluster);
-}
-mod sentinel {
-    vault_testkit::conformance!(super::support::sentinel);
 }

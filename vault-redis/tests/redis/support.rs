@@ -33,21 +33,11 @@ pub(crate) fn builder() -> RedisStoreBuilder {
     RedisStore::builder().prefix(prefix())
 }
 
-pub(crate) async fn single() -> Stores {
-    Stores::from_backend(builder().connect(server()).await.expect("the server is up"))
-}
-
 /// The servers of the cluster and of the sentinels may keep nothing on disk.
 pub(crate) async fn cluster() -> Stores {
     let nodes = servers("VAULT_TEST_REDIS_CLUSTER");
     let store = builder().danger_accept_no_persistence().cluster(nodes).await;
     Stores::from_backend(store.expect("the cluster is up"))
-}
-
-pub(crate) async fn sentinel() -> Stores {
-    let sentinels = servers("VAULT_TEST_REDIS_SENTINEL");
-    let store = builder().danger_accept_no_persistence().sentinel(sentinels, "mymaster").await;
-    Stores::from_backend(store.expect("the master is up"))
 }
 
 /// The server itself, to look behind the store.
