@@ -3,4 +3,5 @@
 mod browser;
 mod program;
 mod script;
+mod stores;
 mod web;
