@@ -307,8 +307,10 @@
 //!
 //! # Storage
 //!
-//! `vault-sqlx` has `SqliteStore`, for one machine. `vault-memory` has `MemoryStore`, for tests. Anything else is four
-//! traits ([`store`]), each with its contract, and a conformance suite in `vault-testkit` that proves them.
+//! `vault-sqlx` has `SqliteStore`, for one machine, and `PostgresStore`, for many; `vault-redis` has `RedisStore`;
+//! `vault-memory` has `MemoryStore`, for tests. The README says when to choose which, and what each keeps across a failover.
+//! Anything else is four traits ([`store`]), each with its contract, and a conformance suite in `vault-testkit` that proves
+//! them.
 //!
 //! Stores can be mixed, for instance with short-lived flows elsewhere:
 //!

@@ -4,7 +4,3 @@
 mod data;
 mod settings;
 mod support;
-
-mod cluster {
-    vault_testkit::conformance!(super::support::cluster);
-}

@@ -3,7 +3,7 @@ use std::env;
 use vault_core::clock::Timestamp;
 use vault_core::entropy::{Entropy as _, SystemEntropy};
 use vault_core::id::{ConnectionKey, ConnectorId, Incarnation, Owner, Slot, TenantId, UserId};
-use vault_core::store::{ConnectionRecord, ConnectionStatus, Stores, Version};
+use vault_core::store::{ConnectionRecord, ConnectionStatus, Version};
 use vault_redis::redis::aio::MultiplexedConnection;
 use vault_redis::redis::{self, Client};
 use vault_redis::{RedisStore, RedisStoreBuilder};
@@ -31,13 +31,6 @@ pub(crate) fn prefix() -> String {
 
 pub(crate) fn builder() -> RedisStoreBuilder {
     RedisStore::builder().prefix(prefix())
-}
-
-/// The servers of the cluster and of the sentinels may keep nothing on disk.
-pub(crate) async fn cluster() -> Stores {
-    let nodes = servers("VAULT_TEST_REDIS_CLUSTER");
-    let store = builder().danger_accept_no_persistence().cluster(nodes).await;
-    Stores::from_backend(store.expect("the cluster is up"))
 }
 
 /// The server itself, to look behind the store.
