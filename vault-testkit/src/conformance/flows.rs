@@ -80,6 +80,14 @@ pub async fn the_cap_counts_an_owners_unexpired_flows(store: &dyn FlowStore) {
         assert_eq!(insert(store, &other, 1).await, FlowInsert::Inserted);
     }
 
+    let carol = |expires_at| flow(&tenant, user("carol"), expires_at);
+    let [first, second] = [carol(LATER), carol(LATER)];
+    for pending in [&first, &second] {
+        assert_eq!(insert(store, pending, 2).await, FlowInsert::Inserted);
+    }
+    assert_eq!(take(store, &first).await, Some(first));
+    assert_eq!(insert(store, &carol(LATER), 1).await, FlowInsert::TooMany, "a lower cap counts all the same");
+
     let insert_at = async |record: &FlowRecord, now| store.insert(record, 2, now).await.expect(WORKS);
     let almost = at(LATER.as_millis() - 1);
     assert_eq!(insert_at(&refused, almost).await, FlowInsert::TooMany, "two are pending until LATER");
