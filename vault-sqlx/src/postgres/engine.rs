@@ -1,8 +1,10 @@
+use std::io;
 use std::sync::Arc;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
+use tokio::time::timeout;
 use vault_core::store::StoreError;
 
 use super::PostgresOptions;
@@ -69,9 +71,29 @@ impl Postgres {
     }
 
     async fn attempt(&self, pool: &PgPool, sql: &Arc<str>, values: &[Value<'_>]) -> sqlx::Result<Vec<PgRow>> {
-        match self.options.mode() {
-            Mode::Prepared => prepared(sql, values).fetch_all(pool).await,
-            Mode::Simple => sqlx::raw_sql(AssertSqlSafe(with_literals(sql, values))).fetch_all(pool).await,
+        let mut connection = pool.acquire().await?;
+        let answer = self.ask(&mut connection, sql, values);
+        match timeout(self.options.response_timeout, answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Back in the pool it would be waited on until the server answers after all.
+                connection.close_on_drop();
+                Err(io::Error::from(io::ErrorKind::TimedOut).into())
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> sqlx::Result<Vec<PgRow>> {
+        match self.options.mode {
+            Mode::Prepared => prepared(sql, values).fetch_all(connection).await,
+            Mode::Simple => {
+                sqlx::raw_sql(AssertSqlSafe(with_literals(sql, values))).fetch_all(connection).await
+            }
         }
     }
 }
