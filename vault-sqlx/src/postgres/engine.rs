@@ -92,7 +92,9 @@ impl Postgres {
         match self.options.mode {
             Mode::Prepared => prepared(sql, values).fetch_all(connection).await,
             Mode::Simple => {
-                sqlx::raw_sql(AssertSqlSafe(with_literals(sql, values))).fetch_all(connection).await
+                // Answers come as text. The setting holds for this message, which is one transaction.
+                let text = format!("SET LOCAL bytea_output = hex; {}", with_literals(sql, values));
+                sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await
             }
         }
     }
