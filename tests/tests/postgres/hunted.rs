@@ -3,7 +3,7 @@ use vault_core::store::{Condition, ConnectionStore as _, Put, StoreErrorKind};
 use vault_sqlx::PostgresOptions;
 use vault_tests::servers::unique_name;
 
-use super::support::{changed, connection, execute, fresh, insert, on, pool_with};
+use super::support::{changed, connection, execute, fresh, insert, on, pool, pool_with};
 
 #[tokio::test]
 async fn bytes_are_read_whatever_form_the_server_writes_them_in() {
@@ -43,4 +43,12 @@ async fn a_user_without_the_right_to_create_tables_can_start_and_work() {
 
     let error = on(unprivileged(&host, &schema).await, &unique_name()).migrate().await;
     assert_eq!(error.expect_err("it may not").kind(), StoreErrorKind::Misconfigured);
+}
+
+#[tokio::test]
+async fn a_schema_may_be_named_as_a_word_of_sql_is() {
+    // Not `user` or `order` alone: other tests run on the same server.
+    let store = on(pool(), "analyze");
+    store.migrate().await.expect("a name like any other");
+    execute(&pool(), "DROP SCHEMA \"analyze\" CASCADE".to_owned()).await;
 }

@@ -42,7 +42,7 @@ impl Postgres {
 
     pub(super) fn dialect(schema: Option<&str>, prefix: &str) -> Dialect {
         Dialect {
-            prefix: schema.map_or_else(|| prefix.to_owned(), |schema| format!("{schema}.{prefix}")),
+            prefix: schema.map_or_else(|| prefix.to_owned(), |schema| format!("\"{schema}\".{prefix}")),
             now: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
             // The locks end with the statement.
             skip_locked: "FOR UPDATE SKIP LOCKED",

@@ -129,7 +129,7 @@ impl PostgresOptions {
     }
 }
 
-/// Names that need no quoting.
+/// Names that mean the same with quotes and without, and have no quote inside.
 fn plain_name(name: &str, refusal: &'static str) -> Result<String, StoreError> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     match name.as_bytes() {
