@@ -51,8 +51,8 @@
 //!   `synchronous_commit` says (`on` unless somebody changed it).
 //! - The file that [`SqliteStore::open`] makes has mode 0600, and so have SQLite's `-wal` and `-shm` beside it. A file
 //!   that others can open is refused.
-//! - Identifiers are parameters of statements and are compared byte for byte, whatever the database's collation; no text
-//!   of the host's is ever part of SQL.
+//! - Identifiers are parameters of statements, or hexadecimal digits behind a pooler, and are compared byte for byte,
+//!   whatever the database's collation; no text of the host's is ever part of SQL.
 //! - The tables are named `vault_*` and have a ledger of their own, `vault_schema`. The plain `.sql` files are in
 //!   `schema/`, for hosts who migrate themselves. A schema from a newer version is refused and left as it is.
 //!
