@@ -117,7 +117,8 @@ impl RedisStoreBuilder {
     ///
     /// # Errors
     /// - [`Misconfigured`](vault_core::store::StoreErrorKind::Misconfigured): the settings are not valid, the server
-    ///   does not keep what it is given, or the store in it has another number of shards.
+    ///   does not keep what it is given or is a node of a [`cluster`](Self::cluster), or the store in it has another number
+    ///   of shards.
     /// - [`SchemaTooNew`](vault_core::store::StoreErrorKind::SchemaTooNew): a newer version of this crate wrote to it.
     /// - [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable) and the like: it cannot be reached.
     ///

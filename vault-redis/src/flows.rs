@@ -11,6 +11,8 @@ use crate::names::{ID, moment, place, place_is_of};
 use crate::script::RESERVE;
 use crate::{RedisStore, record};
 
+/// The shortest that the server can keep a flow: one that has expired already is answered for like any other.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest that a flow is kept, whatever it says: the server's clock must be able to count to its end.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -20,10 +22,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 #[async_trait]
 impl FlowStore for RedisStore {
     async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert, StoreError> {
-        let left = record.expires_at.saturating_since(now).min(LONGEST);
-        if left.is_zero() {
-            return Ok(FlowInsert::Inserted);
-        }
+        let left = record.expires_at.saturating_since(now).clamp(SHORTEST, LONGEST);
         let places = self.shared.names.places(&record.tenant, &record.owner);
         let place = place(record.expires_at, &record.connector, &record.state_hash);
         let reserved = self.reserve(&places, &place, cap, now, left).await?;

@@ -51,8 +51,8 @@
 //!   `synchronous_commit` says (`on` unless somebody changed it).
 //! - The file that [`SqliteStore::open`] makes has mode 0600, and so have SQLite's `-wal` and `-shm` beside it. A file
 //!   that others can open is refused.
-//! - Identifiers are parameters of statements and are compared byte for byte, whatever the database's collation; no text
-//!   of the host's is ever part of SQL.
+//! - Identifiers are parameters of statements, or hexadecimal digits behind a pooler, and are compared byte for byte,
+//!   whatever the database's collation; no text of the host's is ever part of SQL.
 //! - The tables are named `vault_*` and have a ledger of their own, `vault_schema`. The plain `.sql` files are in
 //!   `schema/`, for hosts who migrate themselves. A schema from a newer version is refused and left as it is.
 //!
@@ -69,7 +69,9 @@
 //! - Share a SQLite file over a network file system: WAL needs one machine's memory, and locks there are not to be trusted.
 //! - Encrypt. What must not be read is sealed before it comes here; identifiers, times and statuses are not.
 //! - Wait forever: a lock that another process keeps for five seconds (SQLite), or longer than `statement_timeout`
-//!   (PostgreSQL), is [`StoreErrorKind::Busy`](vault_core::store::StoreErrorKind::Busy).
+//!   (PostgreSQL), is [`StoreErrorKind::Busy`](vault_core::store::StoreErrorKind::Busy). A PostgreSQL server that does not
+//!   answer within [`PostgresOptions::response_timeout`] is
+//!   [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable).
 //! - Keep an in-memory database: that ends with its connection, which a pool may close whenever a future is dropped.
 //!   There is `vault-memory` for that.
 //! - Bring TLS: the host turns on the feature of `sqlx` that it wants.

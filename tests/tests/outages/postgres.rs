@@ -1,7 +1,11 @@
+use std::time::Duration;
+
+use tokio::time::timeout;
 use vault_core::Stores;
 use vault_core::store::{Condition, ConnectionRecord, ConnectionStore as _, Page, Put, StoreErrorKind};
 use vault_servers::postgres::{Options, Postgres};
-use vault_sqlx::PostgresStore;
+use vault_sqlx::sqlx::postgres::PgPoolOptions;
+use vault_sqlx::{PostgresOptions, PostgresStore};
 use vault_tests::load::{Load, Promise};
 
 use super::support::{blocking, on};
@@ -111,4 +115,27 @@ async fn s11_a_full_disk_is_unavailable_and_leaves_no_partial_write() {
     let put = store.put(&record, Condition::Absent, Some(&owed)).await;
     assert_eq!(put.expect("there is room again"), Put::Written);
     assert_eq!(count().await, before + 1);
+}
+
+/// A server that hangs closes nothing: without a limit of our own a call would wait until TCP gives up, a quarter of an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_is_unavailable_in_bounded_time() {
+    let server = blocking(|| Postgres::start(&Options::fast())).await;
+    // What a call finds that was on its way when the server stopped: a connection that nobody has tested.
+    let pool = PgPoolOptions::new().test_before_acquire(false).max_connections(1);
+    let options = PostgresOptions::new().pool(pool.acquire_timeout(Duration::from_secs(5)));
+    let options = options.response_timeout(Duration::from_millis(500));
+    let store = options.connect(&server.url()).await.expect("the server works");
+    let record = connection("alice", 1);
+    let put = store.put(&record, Condition::Absent, None).await;
+    assert_eq!(put.expect("works"), Put::Written);
+
+    let server = on(server, Postgres::pause).await;
+    let answer = timeout(Duration::from_secs(15), store.get(&record.key)).await;
+    let error = answer.expect("an answer in time").expect_err("it hangs");
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error.is_retryable());
+
+    let _server = on(server, Postgres::resume).await;
+    assert_eq!(store.get(&record.key).await.expect("on a new connection"), Some(record));
 }

@@ -56,7 +56,7 @@ async fn s10_a_connection_killed_in_a_write_leaves_nothing_and_is_replaced() {
         }
     });
     let waiting = format!(
-        "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}.vault_connections%'"
+        "FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%{schema}%vault_connections%'"
     );
     while number(&host, format!("SELECT count(*) {waiting}")).await == 0 {
         tokio::task::yield_now().await;

@@ -4,7 +4,7 @@
 //! (a flow that was taken would seem never to have been there), and it hung under slots that moved.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -33,8 +33,10 @@ pub(super) struct Cluster {
     map: RwLock<Map>,
     /// Whether the masters are to be asked for.
     stale: AtomicBool,
-    /// Held while they are.
-    asking: Mutex<()>,
+    /// Held while they are: why that failed the last time.
+    asking: Mutex<Option<RedisError>>,
+    /// How often it has failed.
+    failures: AtomicU64,
 }
 
 struct Map {
@@ -45,7 +47,8 @@ struct Map {
 impl Cluster {
     pub(super) fn new(seeds: Vec<ConnectionInfo>, limits: Limits) -> RedisResult<Self> {
         let map = RwLock::new(Map { slots: Slots::unknown(), nodes: HashMap::new() });
-        let cluster = Self { seeds, limits, map, stale: AtomicBool::new(true), asking: Mutex::new(()) };
+        let (stale, asking, failures) = (AtomicBool::new(true), Mutex::default(), AtomicU64::new(0));
+        let cluster = Self { seeds, limits, map, stale, asking, failures };
         for seed in cluster.seeds.iter().map(address) {
             cluster.node(&seed?)?;
         }
@@ -156,15 +159,29 @@ impl Cluster {
         Ok(seed.clone().set_addr(addr))
     }
 
-    /// Asks all nodes for the masters, if that is needed, and takes the first answer.
+    /// Learns the masters, if that is needed. One caller asks and the others wait; when that fails, those who waited fail
+    /// with it instead of asking one after another.
     async fn refresh(&self) -> RedisResult<()> {
         if !self.stale.load(Ordering::Acquire) {
             return Ok(());
         }
-        let _asking = self.asking.lock().await;
+        let before = self.failures.load(Ordering::Acquire);
+        let mut failure = self.asking.lock().await;
         if !self.stale.load(Ordering::Acquire) {
             return Ok(());
         }
+        let failed_meanwhile = self.failures.load(Ordering::Acquire) != before;
+        if let Some(error) = failure.as_ref().filter(|_| failed_meanwhile) {
+            return Err(error.clone());
+        }
+        self.ask_for_masters().await.inspect_err(|error| {
+            *failure = Some(error.clone());
+            self.failures.fetch_add(1, Ordering::Release);
+        })
+    }
+
+    /// Asks all nodes and takes the first answer.
+    async fn ask_for_masters(&self) -> RedisResult<()> {
         let nodes: Vec<_> = {
             let map = self.read();
             map.nodes.iter().map(|(address, node)| (address.clone(), Arc::clone(node))).collect()
@@ -233,4 +250,37 @@ fn redirection(error: &RedisError) -> Option<Address> {
     let (address, _) = error.redirect_node()?;
     let (host, port) = address.rsplit_once(':')?;
     Some((host.to_owned(), port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use redis::IntoConnectionInfo as _;
+
+    use super::*;
+
+    /// A server that takes connections and never says a word.
+    fn silent() -> (TcpListener, ConnectionInfo) {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = socket.local_addr().expect("bound").port();
+        (socket, ("127.0.0.1", port).into_connection_info().expect("an address"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_who_wait_for_silent_nodes_nobody_waits_for_the_others() {
+        let (_sockets, seeds): (Vec<_>, Vec<_>) = [(); 3].map(|()| silent()).into_iter().unzip();
+        let (connect, response) = (Duration::from_secs(2), Duration::from_secs(3));
+        let limits = Limits { connect, response, wait: None };
+        let cluster = Arc::new(Cluster::new(seeds, limits).expect("addresses"));
+        let began = Instant::now();
+        let callers: Vec<_> = (0..20)
+            .map(|_| Arc::clone(&cluster))
+            .map(|cluster| tokio::spawn(async move { cluster.send("key", &redis::cmd("PING"), None).await }))
+            .collect();
+        for caller in callers {
+            assert!(caller.await.expect("no panic").is_err(), "nobody answers");
+        }
+        assert!(began.elapsed() < response + connect * 3, "{:?}", began.elapsed());
+    }
 }

@@ -152,7 +152,13 @@ impl Link {
                     None => Batch::One(cmd),
                     Some(_) => Batch::Several(with_wait(redis::pipe(), cmd, wait), 0, 2),
                 };
-                node.send(&batch).await.map_err(|failure| failure.error)
+                node.send(&batch).await.map_err(|failure| match failure.error.kind() {
+                    // Unlike in a cluster, nobody will follow it.
+                    ErrorKind::Server(ServerErrorKind::Moved) => {
+                        (ErrorKind::InvalidClientConfig, "the server is a node of a cluster").into()
+                    }
+                    _ => failure.error,
+                })
             }
         }
     }

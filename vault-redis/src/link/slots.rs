@@ -17,7 +17,8 @@ impl Slots {
         Self(vec![None; usize::from(SLOTS)])
     }
 
-    /// Reads the answer to `CLUSTER SLOTS`. A node that does not know its own name has the one by which it was asked.
+    /// Reads the answer to `CLUSTER SLOTS`. A node that does not know its own name has the one by which it was asked. One
+    /// that has left the cluster, or has not met it yet, knows no slot and answers for nothing.
     pub(super) fn read(answer: Value, asked: &str) -> Option<Self> {
         let mut slots = Self::unknown();
         for range in Vec::<Vec<Value>>::from_redis_value(answer).ok()? {
@@ -30,7 +31,7 @@ impl Slots {
             let port = u16::from_redis_value(master.next()?).ok()?;
             slots.0.get_mut(first..=last)?.fill(Some(Arc::new((host, port))));
         }
-        Some(slots)
+        slots.0.iter().any(Option::is_some).then_some(slots)
     }
 
     pub(super) fn master(&self, slot: u16) -> Option<Arc<Address>> {
@@ -91,5 +92,10 @@ mod tests {
         slots.learn(100, ("b".to_owned(), 7002));
         assert_eq!(slots.masters().len(), 3);
         assert!(Slots::read(Value::Okay, "asked").is_none());
+    }
+
+    #[test]
+    fn a_node_that_is_in_no_cluster_knows_nothing() {
+        assert!(Slots::read(Value::Array(Vec::new()), "asked").is_none());
     }
 }

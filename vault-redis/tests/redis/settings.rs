@@ -81,6 +81,22 @@ async fn settings_out_of_bounds_are_refused() {
     }
 }
 
+/// Another node has the keys, at the start or later, and no retry would change that.
+#[tokio::test]
+async fn a_node_of_a_cluster_is_not_taken_for_a_server_of_its_own() {
+    let node = servers("VAULT_TEST_REDIS_CLUSTER").remove(0);
+    let mut refused = 0;
+    for _ in 0..20 {
+        let started = builder().danger_accept_no_persistence().connect(node.as_str()).await;
+        if let Err(error) = started {
+            assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{error:?}");
+            assert!(chain(&error).contains("node of a cluster"), "{}", chain(&error));
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "it has all slots");
+}
+
 #[tokio::test]
 async fn stores_with_different_prefixes_do_not_meet() {
     let (one, other) = (prefix(), prefix());

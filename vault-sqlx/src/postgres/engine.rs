@@ -1,8 +1,10 @@
+use std::io;
 use std::sync::Arc;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, PgPool, Row as _};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
+use tokio::time::timeout;
 use vault_core::store::StoreError;
 
 use super::PostgresOptions;
@@ -40,7 +42,7 @@ impl Postgres {
 
     pub(super) fn dialect(schema: Option<&str>, prefix: &str) -> Dialect {
         Dialect {
-            prefix: schema.map_or_else(|| prefix.to_owned(), |schema| format!("{schema}.{prefix}")),
+            prefix: schema.map_or_else(|| prefix.to_owned(), |schema| format!("\"{schema}\".{prefix}")),
             now: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
             // The locks end with the statement.
             skip_locked: "FOR UPDATE SKIP LOCKED",
@@ -69,9 +71,31 @@ impl Postgres {
     }
 
     async fn attempt(&self, pool: &PgPool, sql: &Arc<str>, values: &[Value<'_>]) -> sqlx::Result<Vec<PgRow>> {
-        match self.options.mode() {
-            Mode::Prepared => prepared(sql, values).fetch_all(pool).await,
-            Mode::Simple => sqlx::raw_sql(AssertSqlSafe(with_literals(sql, values))).fetch_all(pool).await,
+        let mut connection = pool.acquire().await?;
+        let answer = self.ask(&mut connection, sql, values);
+        match timeout(self.options.response_timeout, answer).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                // Back in the pool it would be waited on until the server answers after all.
+                connection.close_on_drop();
+                Err(io::Error::from(io::ErrorKind::TimedOut).into())
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        connection: &mut PgConnection,
+        sql: &Arc<str>,
+        values: &[Value<'_>],
+    ) -> sqlx::Result<Vec<PgRow>> {
+        match self.options.mode {
+            Mode::Prepared => prepared(sql, values).fetch_all(connection).await,
+            Mode::Simple => {
+                // Answers come as text. The setting holds for this message, which is one transaction.
+                let text = format!("SET LOCAL bytea_output = hex; {}", with_literals(sql, values));
+                sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await
+            }
         }
     }
 }

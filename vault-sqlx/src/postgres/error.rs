@@ -19,8 +19,9 @@ fn kind_of(code: &str) -> StoreErrorKind {
         // duplicate_prepared_statement, invalid_sql_statement_name: a pooler between us and the server
         "42P05" | "26000" => StoreErrorKind::Misconfigured,
         _ => match code.get(..2) {
-            // transaction_rollback: serialization_failure, deadlock_detected; integrity_constraint_violation, by a race
-            Some("40" | "23") => StoreErrorKind::Busy,
+            // transaction_rollback: serialization_failure, deadlock_detected, but not statement_completion_unknown;
+            // integrity_constraint_violation, by a race
+            Some("40" | "23") if code != "40003" => StoreErrorKind::Busy,
             // data_exception
             Some("22") => StoreErrorKind::Corrupt,
             // invalid_authorization, invalid_catalog, invalid_schema, syntax_error_or_access_rule_violation,
@@ -51,6 +52,7 @@ mod tests {
             ("25006", ReadOnly),
             ("40001", Busy),
             ("40P01", Busy),
+            ("40003", Unavailable), // statement_completion_unknown: not Busy, which says that nothing was written
             ("57014", Busy),
             ("55P03", Busy),
             ("53300", Busy),

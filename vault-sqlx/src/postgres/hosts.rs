@@ -2,7 +2,7 @@
 
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -25,7 +25,10 @@ struct Inner {
     primary: AtomicUsize,
     /// The primary is unknown, or a call on it failed as if it were none any more.
     lost: AtomicBool,
-    search: Mutex<()>,
+    /// Held by who looks for it: why the last search failed.
+    search: Mutex<Option<StoreError>>,
+    /// How many searches have failed.
+    failures: AtomicU64,
 }
 
 impl Hosts {
@@ -41,19 +44,15 @@ impl Hosts {
     }
 
     fn new(pools: Vec<PgPool>, lost: bool) -> Self {
-        let (primary, lost, search) = (AtomicUsize::new(0), AtomicBool::new(lost), Mutex::new(()));
-        Self(Arc::new(Inner { pools, primary, lost, search }))
+        let (primary, lost, search) = (AtomicUsize::new(0), AtomicBool::new(lost), Mutex::default());
+        Self(Arc::new(Inner { pools, primary, lost, search, failures: AtomicU64::new(0) }))
     }
 
-    /// The pool of the primary. Of many callers at once one looks for it.
+    /// The pool of the primary.
     pub(super) async fn primary(&self) -> Result<&PgPool, StoreError> {
         let inner = &*self.0;
         if inner.lost.load(Ordering::Acquire) {
-            let _searching = inner.search.lock().await;
-            if inner.lost.load(Ordering::Acquire) {
-                inner.primary.store(inner.find().await?, Ordering::Release);
-                inner.lost.store(false, Ordering::Release);
-            }
+            inner.search().await?;
         }
         Ok(&inner.pools[inner.primary.load(Ordering::Acquire)])
     }
@@ -76,6 +75,32 @@ impl Hosts {
 }
 
 impl Inner {
+    /// Looks for the primary. Of many callers at once one does, and the others wait; when that fails, those who waited fail
+    /// with it instead of looking one after another.
+    async fn search(&self) -> Result<(), StoreError> {
+        let before = self.failures.load(Ordering::Acquire);
+        let mut failure = self.search.lock().await;
+        if !self.lost.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let failed_meanwhile = self.failures.load(Ordering::Acquire) != before;
+        if let Some(error) = failure.as_ref().filter(|_| failed_meanwhile) {
+            return Err(error.clone());
+        }
+        match self.find().await {
+            Ok(index) => {
+                self.primary.store(index, Ordering::Release);
+                self.lost.store(false, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => {
+                *failure = Some(error.clone());
+                self.failures.fetch_add(1, Ordering::Release);
+                Err(error)
+            }
+        }
+    }
+
     /// The first server that is not in recovery.
     async fn find(&self) -> Result<usize, StoreError> {
         let mut failure = StoreError::new(StoreErrorKind::ReadOnly, "none of the servers is a primary");
@@ -149,5 +174,28 @@ mod tests {
             assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
             assert!(!format!("{error:?} {error}").contains("hunter2"), "{error:?}");
         }
+    }
+
+    /// A server that takes connections and never says a word.
+    fn silent() -> (std::net::TcpListener, PgPool) {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("postgres://me@{}/db", socket.local_addr().expect("bound"));
+        (socket, PgPool::connect_lazy(&url).expect("a URL"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_who_wait_for_a_search_in_vain_nobody_starts_another() {
+        let (_sockets, pools): (Vec<_>, Vec<_>) = [(); 2].map(|()| silent()).into_iter().unzip();
+        let hosts = Hosts::several(pools);
+        let began = tokio::time::Instant::now();
+        let callers: Vec<_> = (0..20)
+            .map(|_| hosts.clone())
+            .map(|hosts| tokio::spawn(async move { hosts.primary().await.map(drop) }))
+            .collect();
+        for caller in callers {
+            let error = caller.await.expect("no panic").expect_err("nobody answers");
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        }
+        assert!(began.elapsed() < PATIENCE * 3, "{:?}", began.elapsed());
     }
 }

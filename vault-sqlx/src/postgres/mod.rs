@@ -22,8 +22,8 @@ use vault_core::store::StoreError;
 ///
 /// # Errors
 /// By `SQLSTATE`. A statement that `statement_timeout` or `lock_timeout` ended wrote nothing and is
-/// [`Busy`](vault_core::store::StoreErrorKind::Busy); a server that is down, starting or stopping, and a connection that
-/// broke, are [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable); a write on a standby is
+/// [`Busy`](vault_core::store::StoreErrorKind::Busy); a server that is down, starting or stopping, or that does not
+/// answer in time, and a connection that broke, are [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable); a write on a standby is
 /// [`ReadOnly`](vault_core::store::StoreErrorKind::ReadOnly). All three are worth another try later.
 pub type PostgresStore = SqlStore<Postgres>;
 

@@ -29,7 +29,8 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct PostgresOptions {
     pub(super) schema: Option<String>,
     pub(super) prefix: String,
-    mode: Mode,
+    pub(super) mode: Mode,
+    pub(super) response_timeout: Duration,
     pool: PgPoolOptions,
 }
 
@@ -46,6 +47,7 @@ impl PostgresOptions {
             schema: None,
             prefix: "vault_".to_owned(),
             mode: Mode::Prepared,
+            response_timeout: Duration::from_secs(10),
             pool: PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT),
         }
     }
@@ -82,6 +84,16 @@ impl PostgresOptions {
         self
     }
 
+    /// How long to wait for the answer to a statement, once there is a connection for it; 10 s when not set.
+    ///
+    /// A server that hangs, or that a cut network keeps away, ends no connection. Past this time the call fails as
+    /// [`StoreErrorKind::Unavailable`], and whether a write happens is unknown. A `statement_timeout` below it ends a
+    /// statement that waits for a lock for certain.
+    pub const fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.response_timeout = timeout;
+        self
+    }
+
     /// For [`connect`](Self::connect): size, timeouts and hooks of the pool that it makes for each server.
     pub fn pool(mut self, options: PgPoolOptions) -> Self {
         self.pool = options;
@@ -102,8 +114,8 @@ impl PostgresOptions {
     /// the new primary.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Misconfigured`] for a URL that is none; [`StoreErrorKind::Unavailable`] when no server takes
-    /// writes; else as [`migrate`](PostgresStore::migrate).
+    /// [`StoreErrorKind::Misconfigured`] for a URL that is none; [`StoreErrorKind::Unavailable`] or
+    /// [`StoreErrorKind::ReadOnly`] when no server takes writes; else as [`migrate`](PostgresStore::migrate).
     pub async fn connect(self, url: &str) -> Result<PostgresStore, StoreError> {
         let pools = hosts::parse(url)?.into_iter().map(|host| self.pool.clone().connect_lazy_with(host));
         let store = self.clone().over(Hosts::several(pools.collect()));
@@ -115,13 +127,9 @@ impl PostgresOptions {
         let dialect = Postgres::dialect(self.schema.as_deref(), &self.prefix);
         SqlStore::over(Postgres::new(hosts, self), &dialect)
     }
-
-    pub(super) const fn mode(&self) -> Mode {
-        self.mode
-    }
 }
 
-/// Names that need no quoting.
+/// Names that mean the same with quotes and without, and have no quote inside.
 fn plain_name(name: &str, refusal: &'static str) -> Result<String, StoreError> {
     let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     match name.as_bytes() {

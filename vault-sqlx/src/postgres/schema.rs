@@ -59,9 +59,9 @@ async fn enter_schema(tx: &mut PgConnection, options: &PostgresOptions) -> sqlx:
     if let Some(schema) = schema {
         let there = format!("SELECT count(*) FROM pg_namespace WHERE nspname = '{schema}'");
         if number(tx, there).await? == 0 {
-            run(tx, format!("CREATE SCHEMA {schema}")).await?;
+            run(tx, format!("CREATE SCHEMA \"{schema}\"")).await?;
         }
-        run(tx, format!("SET LOCAL search_path TO {schema}")).await?;
+        run(tx, format!("SET LOCAL search_path TO \"{schema}\"")).await?;
     }
     Ok(())
 }

@@ -2,7 +2,8 @@
 //!
 //! An owner has numbered places, as many as the cap, and each flow takes the lowest one that holds no unexpired flow. A
 //! unique index on them keeps the cap: of two inserts at once that found the same place free, one has it, and the other
-//! looks again. A flow that has expired makes room for the one that takes its place.
+//! looks again. They are counted too, since a cap may be lower than the one before it, and places above it taken. A flow
+//! that has expired makes room for the one that takes its place.
 
 use async_trait::async_trait;
 use vault_core::clock::Timestamp;
@@ -33,7 +34,8 @@ impl Statements {
         let free = format!(
             "SELECT min(place) AS place
              FROM (SELECT 0 AS place UNION ALL SELECT place + 1 {pending}) AS candidates
-             WHERE place < ${cap} AND place NOT IN (SELECT place {pending})"
+             WHERE place < ${cap} AND place NOT IN (SELECT place {pending})
+                 AND (SELECT count(*) {pending}) < ${cap}"
         );
         let existing = format!("FROM {table} WHERE state_hash = $4");
         let cancel = format!("DELETE FROM {table} WHERE {of_owner}");

@@ -40,6 +40,8 @@ pub async fn a_flow_is_never_overwritten(store: &dyn FlowStore) {
     let second = FlowRecord { state_hash: first.state_hash, ..flow(&tenant, user("mallory"), LATER) };
     assert_eq!(insert(store, &first, CAP).await, FlowInsert::Inserted);
     assert_eq!(insert(store, &second, CAP).await, FlowInsert::Exists);
+    let expired = FlowRecord { expires_at: NOW, ..second.clone() };
+    assert_eq!(insert(store, &expired, CAP).await, FlowInsert::Exists);
     assert_eq!(take(store, &first).await, Some(first));
     assert_eq!(insert(store, &second, CAP).await, FlowInsert::Inserted);
 }
@@ -79,6 +81,14 @@ pub async fn the_cap_counts_an_owners_unexpired_flows(store: &dyn FlowStore) {
     for other in others {
         assert_eq!(insert(store, &other, 1).await, FlowInsert::Inserted);
     }
+
+    let carol = |expires_at| flow(&tenant, user("carol"), expires_at);
+    let [first, second] = [carol(LATER), carol(LATER)];
+    for pending in [&first, &second] {
+        assert_eq!(insert(store, pending, 2).await, FlowInsert::Inserted);
+    }
+    assert_eq!(take(store, &first).await, Some(first));
+    assert_eq!(insert(store, &carol(LATER), 1).await, FlowInsert::TooMany, "a lower cap counts all the same");
 
     let insert_at = async |record: &FlowRecord, now| store.insert(record, 2, now).await.expect(WORKS);
     let almost = at(LATER.as_millis() - 1);
@@ -141,6 +151,8 @@ pub async fn a_flow_may_be_expired_from_the_start(store: &dyn FlowStore) {
         assert_eq!(insert(store, &record, CAP).await, FlowInsert::Inserted);
         let again = insert(store, &record, CAP).await;
         assert_ne!(again, FlowInsert::TooMany);
+        let unwelcome = flow(&tenant, user("alice"), expires_at);
+        assert_eq!(insert(store, &unwelcome, 0).await, FlowInsert::TooMany);
         let taken = take(store, &record).await;
         assert!(taken.is_none_or(|taken| taken == record));
         assert_eq!(take(store, &record).await, None);
