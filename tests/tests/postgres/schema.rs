@@ -1,7 +1,7 @@
 use sqlx::PgPool;
 use vault_core::store::{ConnectionStore as _, StoreErrorKind};
 use vault_sqlx::PostgresOptions;
-use vault_tests::servers::unique_name;
+use vault_tests::servers::{address, unique_name};
 
 use super::support::{connection, execute, fresh, insert, number, on, pool, pool_with};
 
@@ -93,4 +93,16 @@ async fn a_host_may_migrate_by_itself() {
     insert(&store, &connection("alice", 1)).await.expect("works");
     store.migrate().await.expect("up to date");
     assert_eq!(steps(&host, &format!("{schema}.vault_schema")).await, 1);
+}
+
+#[tokio::test]
+async fn a_database_of_another_encoding_is_refused() {
+    let (database, host) = (unique_name(), pool());
+    let create = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0";
+    execute(&host, format!("CREATE DATABASE {database} {create}")).await;
+    let mut url = url::Url::parse(&address("VAULT_TEST_POSTGRES")).expect("a URL");
+    url.set_path(&database);
+    let error = PostgresOptions::new().connect(url.as_str()).await.expect_err("LATIN1");
+    assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
+    assert!(error.to_string().contains("UTF8"), "{error}");
 }

@@ -1,5 +1,5 @@
-use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use sqlx::{ConnectOptions as _, PgPool};
 use std::time::Duration;
 use vault_core::store::{StoreError, StoreErrorKind};
 
@@ -78,7 +78,9 @@ impl PostgresOptions {
     ///
     /// A prepared statement belongs to a connection, so behind such a pooler it is missing, or is somebody else's. With
     /// this, each operation is one message with its values inside, as hexadecimal digits. It costs the server parsing and
-    /// planning each time. PgBouncer needs `ignore_startup_parameters = extra_float_digits`.
+    /// planning each time, and the driver would log slow statements with their values (identifiers and sealed bytes):
+    /// [`connect`](Self::connect) turns that off, a host's own pool should (`disable_statement_logging`). PgBouncer needs
+    /// `ignore_startup_parameters = extra_float_digits`.
     pub const fn transaction_pooler(mut self) -> Self {
         self.mode = Mode::Simple;
         self
@@ -117,7 +119,12 @@ impl PostgresOptions {
     /// [`StoreErrorKind::Misconfigured`] for a URL that is none; [`StoreErrorKind::Unavailable`] or
     /// [`StoreErrorKind::ReadOnly`] when no server takes writes; else as [`migrate`](PostgresStore::migrate).
     pub async fn connect(self, url: &str) -> Result<PostgresStore, StoreError> {
-        let pools = hosts::parse(url)?.into_iter().map(|host| self.pool.clone().connect_lazy_with(host));
+        let hosts = hosts::parse(url)?.into_iter().map(|host| match self.mode {
+            Mode::Prepared => host,
+            // The driver logs slow statements, and these have values inside.
+            Mode::Simple => host.disable_statement_logging(),
+        });
+        let pools = hosts.map(|host| self.pool.clone().connect_lazy_with(host));
         let store = self.clone().over(Hosts::several(pools.collect()));
         store.migrate().await?;
         Ok(store)

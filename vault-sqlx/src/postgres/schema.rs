@@ -12,6 +12,8 @@ const STEPS: [&str; 1] = [include_str!("../../schema/postgres/0001_init.sql")];
 /// Sees what others committed while it waited for the lock, whatever the default is.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
+const NOT_UTF8: &str = "SELECT count(*) FROM pg_database WHERE datname = current_database() AND pg_encoding_to_char(encoding) <> 'UTF8'";
+
 impl PostgresStore {
     /// Brings the schema up to date. Does nothing when it is. Several processes may call it at once: one does the work,
     /// the others wait for it.
@@ -20,6 +22,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`StoreErrorKind::SchemaTooNew`] when a newer version of this crate has been here; the schema is left as it is.
+    /// [`StoreErrorKind::Misconfigured`] when the database's encoding is not UTF8, or its user may not create tables.
     /// [`StoreErrorKind::Busy`] when another process migrates for longer than `statement_timeout` or `lock_timeout`.
     ///
     /// # Cancel safety
@@ -39,6 +42,10 @@ async fn migrate(pool: &PgPool, options: &PostgresOptions) -> sqlx::Result<Resul
     let mut connection = pool.acquire().await?;
     let mut tx = connection.begin_with(BEGIN).await?;
     enter_schema(&mut tx, options).await?;
+    if number(&mut tx, NOT_UTF8.to_owned()).await? > 0 {
+        let message = "the encoding of the database is not UTF8, and identifiers may be any text";
+        return Ok(Err(StoreError::new(StoreErrorKind::Misconfigured, message)));
+    }
     let version = version(&mut tx, &options.prefix).await?;
     let Some(missing) = usize::try_from(version).ok().and_then(|version| STEPS.get(version..)) else {
         let message = "the database was written by a newer version of vault-sqlx";
