@@ -1,8 +1,9 @@
-//! What the scenarios share: a whole vault on SQLite against the simulated provider, on a manual clock, with every store
-//! call open to faults, and a search for secrets in everything that came out of it.
+//! What the scenarios share: a whole vault, on SQLite or any other backend, against the simulated provider, on a manual
+//! clock, with every store call open to faults, and a search for secrets in everything that came out of it.
 
 #![expect(clippy::missing_panics_doc, reason = "a harness for tests: it panics when the test has failed")]
 
+pub mod backend;
 mod canary;
 mod checks;
 pub mod load;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
-use tempfile::TempDir;
 use tokio::sync::watch;
 use url::Url;
 use vault_core::connect::{Connect, Connected};
@@ -12,15 +11,15 @@ use vault_core::connector::Connector;
 use vault_core::event::{Event, Observer};
 use vault_core::{
     AccessToken, Callback, ClientSecret, Error, KeyRing, NewConnector, OwnerHandle, Provider, SessionBinding,
-    Stores, Vault, VaultBuilder,
+    Vault, VaultBuilder,
 };
 use vault_http::GuardedHttp;
-use vault_sqlx::SqliteStore;
 use vault_testkit::clock::ManualClock;
 use vault_testkit::faults::FaultStore;
 use vault_testkit::simulator::{Simulator, Switches};
 
 use crate::Canary;
+use crate::backend::{Backend, SqliteFile};
 
 /// The session secret of the user's browser.
 pub const BINDING: &str = "the session of the user's own browser";
@@ -56,8 +55,11 @@ pub struct World {
     pub connector: Connector,
     /// Where secrets are looked for.
     pub canary: Canary,
+    /// Where the data is.
+    pub backend: Arc<dyn Backend>,
     events: Events,
-    folder: TempDir,
+    /// Where it is SQLite's.
+    database: Option<PathBuf>,
     /// Besides those that the provider knows.
     secrets: Mutex<Vec<String>>,
 }
@@ -66,6 +68,7 @@ pub struct World {
 #[derive(Debug, Default)]
 #[must_use]
 pub struct WorldBuilder {
+    backend: Option<Arc<dyn Backend>>,
     provider: Option<fn(&Simulator) -> Provider>,
     vault: Option<fn(VaultBuilder) -> VaultBuilder>,
     connector: Option<fn(NewConnector) -> NewConnector>,
@@ -73,6 +76,12 @@ pub struct WorldBuilder {
 }
 
 impl WorldBuilder {
+    /// Another backend than SQLite, or SQLite as any other: the raw rows are out of reach.
+    pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
     /// Another provider definition than [`Simulator::provider`].
     pub fn provider(mut self, provider: fn(&Simulator) -> Provider) -> Self {
         self.provider = Some(provider);
@@ -105,11 +114,11 @@ impl WorldBuilder {
             provider = provider.switch(switches);
         }
         let provider = provider.start().await.expect("a free port");
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (backend, database) = self.backend.map_or_else(on_sqlite, |backend| (backend, None));
         let canary = Canary::new();
         let events = Events::new(&canary);
         let options = self.vault.unwrap_or(|builder| builder);
-        let (vault, faults) = vault(&folder, &clock, &events, options).await.expect("the vault starts");
+        let (vault, faults) = vault(&*backend, &clock, &events, options).await.expect("the vault starts");
         let definition = self.provider.map_or_else(|| provider.provider(), |provide| provide(&provider));
         let new = NewConnector::new("demo", definition)
             .client(provider.client_id(), ClientSecret::new(provider.client_secret()));
@@ -119,18 +128,23 @@ impl WorldBuilder {
         };
         let connector = vault.connectors().register(new).await.expect("the connector registers");
         let secrets = Mutex::new(vec![provider.client_secret().to_owned()]);
-        World { provider, clock, faults, vault, connector, canary, events, folder, secrets }
+        World { provider, clock, faults, vault, connector, canary, backend, events, database, secrets }
     }
 }
 
+fn on_sqlite() -> (Arc<dyn Backend>, Option<PathBuf>) {
+    let file = SqliteFile::new();
+    let path = file.path();
+    (Arc::new(file), Some(path))
+}
+
 async fn vault(
-    folder: &TempDir,
+    backend: &dyn Backend,
     clock: &ManualClock,
     events: &Events,
     options: impl FnOnce(VaultBuilder) -> VaultBuilder,
 ) -> Result<(Vault, FaultStore), Error> {
-    let store = SqliteStore::open(folder.path().join("vault.db")).await.expect("the database opens");
-    let faults = FaultStore::with_clock(Stores::from_backend(store), Arc::new(clock.clone()));
+    let faults = FaultStore::with_clock(backend.open().await, Arc::new(clock.clone()));
     let builder = Vault::builder()
         .stores(faults.stores())
         .keys(KeyRing::from_text(KEYS).expect("a key"))
@@ -160,7 +174,7 @@ impl World {
         WorldBuilder::default()
     }
 
-    /// Another vault on the same database, clock and keys: a second process, as far as the vault can tell.
+    /// Another vault on the same data, clock and keys: a second process, as far as the vault can tell.
     pub async fn second_vault(&self) -> (Vault, FaultStore) {
         self.second_vault_with(|builder| builder).await.expect("the vault starts")
     }
@@ -173,7 +187,7 @@ impl World {
         &self,
         options: impl FnOnce(VaultBuilder) -> VaultBuilder,
     ) -> Result<(Vault, FaultStore), Error> {
-        self.note(vault(&self.folder, &self.clock, &self.events, options).await)
+        self.note(vault(&*self.backend, &self.clock, &self.events, options).await)
     }
 
     async fn database_connection(&self) -> SqliteConnection {
@@ -248,7 +262,7 @@ impl World {
     /// The database file.
     #[must_use]
     pub fn database(&self) -> PathBuf {
-        self.folder.path().join("vault.db")
+        self.database.clone().expect("a world on SQLite, by default")
     }
 
     /// An app user.
@@ -365,7 +379,7 @@ impl Drop for World {
         secrets.extend(self.provider.issued());
         secrets.extend(self.provider.received());
         assert!(!secrets.is_empty(), "there are secrets to look for");
-        self.canary.check(&secrets, &self.database());
+        self.canary.check(&secrets, &*self.backend);
     }
 }
 

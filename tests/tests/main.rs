@@ -1,6 +1,7 @@
 //! Scenarios of the whole vault.
 
 mod accounts;
+mod backends;
 mod callback;
 mod conformance;
 mod connect;

@@ -4,4 +4,4 @@ mod cluster;
 mod postgres;
 mod redis;
 mod sentinel;
-mod support;
+pub(crate) mod support;

@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use vault_core::Stores;
 use vault_core::store::{Condition, ConnectionRecord, ConnectionStore as _, Page, Put, StoreErrorKind};
+use vault_servers::pgbouncer::{self, PgBouncer};
 use vault_servers::postgres::{Options, Postgres};
 use vault_sqlx::sqlx::postgres::PgPoolOptions;
 use vault_sqlx::{PostgresOptions, PostgresStore};
@@ -48,6 +49,25 @@ async fn s10_connections_cut_in_the_middle_of_statements_are_replaced() {
     for _ in 0..5 {
         load.progress(50).await;
         server = on(server, |server| server.drop_connections()).await;
+    }
+    load.progress(100).await;
+    load.finish().await;
+}
+
+/// What it had passed on is done or not, and it told nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn s10_a_pgbouncer_killed_and_started_again_has_lost_nothing() {
+    let server = blocking(|| Postgres::start(&Options::durable())).await;
+    let port = server.port();
+    let mut pooler = blocking(move || PgBouncer::start(port, &pgbouncer::Options::default())).await;
+    let store = PostgresOptions::new().transaction_pooler().connect(&pooler.url()).await;
+    let stores = Stores::from_backend(store.expect("a query gets through"));
+    let load = Load::start(&stores, WRITERS, Promise::Kept);
+    for _ in 0..3 {
+        load.progress(100).await;
+        pooler = on(pooler, PgBouncer::kill).await;
+        load.trouble().await;
+        pooler = on(pooler, PgBouncer::restart).await;
     }
     load.progress(100).await;
     load.finish().await;

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use serde_json::Value;
-use tempfile::TempDir;
 use url::{Url, form_urlencoded};
 use vault_core::connect::Connected;
 use vault_core::connector::Connector;
@@ -13,11 +12,11 @@ use vault_core::event::Event;
 use vault_core::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
 use vault_core::{
     AccessToken, Callback, ClientSecret, Disconnected, Error, ErrorKind, KeyRing, NewConnector, Provider,
-    ReauthReason, Stores, Vault,
+    ReauthReason, Vault,
 };
 use vault_http::GuardedHttp;
-use vault_sqlx::SqliteStore;
 use vault_testkit::clock::ManualClock;
+use vault_tests::backend::{Backend as _, SqliteFile};
 use vault_tests::{Canary, Events, KEYS, binding};
 
 use super::http;
@@ -37,7 +36,7 @@ pub(super) struct World {
     wire: Wire,
     events: Events,
     canary: Canary,
-    folder: TempDir,
+    backend: SqliteFile,
 }
 
 impl World {
@@ -49,11 +48,11 @@ impl World {
     pub(super) async fn with_clock(client: Client, clock: Option<ManualClock>) -> Self {
         let provider = OidcProvider::running();
         provider.register(&client).await;
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let backend = SqliteFile::new();
         let (canary, wire) = (Canary::new(), Wire::new());
         wire.remember(client.secret.clone());
         let events = Events::new(&canary);
-        let vault = vault(&folder, clock.as_ref(), &wire, &events).await;
+        let vault = vault(&backend, clock.as_ref(), &wire, &events).await;
         let definition = Provider::oidc("peer", provider.issuer()).expect("an issuer on loopback");
         let connector = NewConnector::new("peer", definition)
             .scopes(["openid", "offline_access", "read"])
@@ -62,12 +61,12 @@ impl World {
         let connector = vault.connectors().register(client.connect(connector)).await;
         let connector = connector.expect("the connector registers");
         let person = format!("person-{}", random());
-        Self { provider, client, vault, connector, person, clock, wire, events, canary, folder }
+        Self { provider, client, vault, connector, person, clock, wire, events, canary, backend }
     }
 
     /// Another vault on the same database: another process, as far as the two can tell.
     pub(super) async fn second_vault(&self) -> Vault {
-        vault(&self.folder, self.clock.as_ref(), &self.wire, &self.events).await
+        vault(&self.backend, self.clock.as_ref(), &self.wire, &self.events).await
     }
 
     /// Starts an authorization: where the browser goes.
@@ -161,15 +160,14 @@ impl Drop for World {
         if !std::thread::panicking() {
             let secrets = self.wire.secrets.lock().expect("no panics while noting").clone();
             assert!(!secrets.is_empty(), "there are secrets to look for");
-            self.canary.check(&secrets, &self.folder.path().join("vault.db"));
+            self.canary.check(&secrets, &self.backend);
         }
     }
 }
 
-async fn vault(folder: &TempDir, clock: Option<&ManualClock>, wire: &Wire, events: &Events) -> Vault {
-    let store = SqliteStore::open(folder.path().join("vault.db")).await.expect("the database opens");
+async fn vault(backend: &SqliteFile, clock: Option<&ManualClock>, wire: &Wire, events: &Events) -> Vault {
     let builder = Vault::builder()
-        .stores(Stores::from_backend(store))
+        .stores(backend.open().await)
         .keys(KeyRing::from_text(KEYS).expect("a key"))
         .http(wire.clone())
         .redirect_uri(REDIRECT_URI)
