@@ -14,6 +14,9 @@ pub use self::postgres::PostgresSchema;
 pub use self::redis::RedisKeys;
 pub use self::sqlite::SqliteFile;
 
+/// The SQL backends' ledger of migrations.
+const LEDGER: &str = "vault_schema";
+
 /// Storage that belongs to one scenario.
 #[async_trait]
 pub trait Backend: Debug + Send + Sync + 'static {

@@ -7,11 +7,8 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use vault_core::Stores;
 use vault_sqlx::PostgresOptions;
 
-use super::{Backend, searchable};
+use super::{Backend, LEDGER, searchable};
 use crate::servers::{address, unique_name};
-
-/// The ledger of migrations.
-const LEDGER: &str = "vault_schema";
 
 /// A schema of its own.
 #[derive(Debug)]

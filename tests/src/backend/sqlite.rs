@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use vault_core::Stores;
 use vault_sqlx::SqliteStore;
 
-use super::{Backend, searchable};
+use super::{Backend, LEDGER, searchable};
 
 /// A database in a folder of its own.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Backend for SqliteFile {
 
     async fn empty(&self) {
         let mut connection = self.connection().await;
-        for table in tables(&mut connection).await {
+        for table in tables(&mut connection).await.iter().filter(|table| *table != LEDGER) {
             let delete = AssertSqlSafe(format!("DELETE FROM {table}"));
             sqlx::raw_sql(delete).execute(&mut connection).await.expect("good SQL");
         }

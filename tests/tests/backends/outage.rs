@@ -1,6 +1,7 @@
 //! Servers of the scenario's own, which die under the vault.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use vault_core::ErrorKind;
 use vault_servers::pgbouncer::{self, PgBouncer};
@@ -10,6 +11,8 @@ use vault_tests::backend::{Backend, PostgresSchema, RedisKeys};
 use vault_tests::{World, binding};
 
 use crate::outages::support::{blocking, on};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whatever is asked: the store is unavailable, and nothing reaches the provider.
 async fn assert_unavailable(world: &World) {
@@ -46,7 +49,11 @@ async fn s01<S: Send + 'static>(
     assert_unavailable(&world).await;
     // The world's last look at its storage needs it.
     let _server = on(server, restart).await;
-    while world.token("alice").await.is_err_and(|error| *error.kind() == ErrorKind::StoreUnavailable) {}
+    let deadline = Instant::now() + PATIENCE;
+    while world.token("alice").await.is_err_and(|error| *error.kind() == ErrorKind::StoreUnavailable) {
+        assert!(Instant::now() < deadline, "the storage does not come back");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     world.assert_unchanged("alice", &before).await;
     drop(world);
 }
