@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Connections that were made and ended, half of them with a revocation that stayed owed, and flows that nobody
 /// finished.
 pub(super) async fn x05_what_has_come_and_gone_leaves_the_storage_as_it_was(backend: Arc<dyn Backend>) {
-    const CYCLES: usize = 20;
+    const CYCLES: usize = 12;
     let world = World::builder().backend(backend).start().await;
     let hasty = world.second_vault_with(|vault| vault.flow_ttl(Duration::from_secs(1))).await;
     let (hasty, _faults) = hasty.expect("the vault starts");
