@@ -90,6 +90,7 @@ async fn load_leniently(core: &Core, key: &ConnectionKey) -> Result<Option<Old>,
 async fn build(core: &Core, spec: &Spec, key: &ConnectionKey, new: &New) -> Result<ConnectionRecord, Error> {
     let New { tokens, summary } = new;
     let incarnation = Incarnation::random(&*core.entropy)?;
+    core.confirm_data_key(key, incarnation).await?;
     let now = core.now();
     let expires_at = tokens.default_access().and_then(|access| access.expires_at);
     let mut record = ConnectionRecord {

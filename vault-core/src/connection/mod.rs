@@ -97,6 +97,15 @@ impl Core {
         }
     }
 
+    /// To be called before anything of a new connection is sealed.
+    pub(crate) async fn confirm_data_key(
+        &self,
+        key: &ConnectionKey,
+        incarnation: Incarnation,
+    ) -> Result<(), Error> {
+        self.sealer.confirm(&summary_context(key, incarnation)).await
+    }
+
     /// Seals `tokens` into `record.credential`, for the record's status, incarnation and generation.
     pub(crate) async fn seal_tokens(
         &self,

@@ -355,6 +355,7 @@ impl Core {
             crate::secret::SecretBytes::new(postcard::to_allocvec(registration).map_err(|error| {
                 Error::new(ErrorKind::InvalidInput, "the connector cannot be encoded").with_source(error)
             })?);
+        self.sealer.confirm(&context(record)).await?;
         self.sealer.seal(&context(record), plain.expose_secret()).await
     }
 }

@@ -67,6 +67,7 @@ impl DataKeys {
             for scope in [Some(home), other].into_iter().flatten() {
                 match self.load(scope).await? {
                     Some((list, _)) if list.0.iter().any(|key| key.id == id) => {
+                        self.forget_active_unless_in(scope, &list);
                         return self.unwrap_any(scope, &list, id).await;
                     }
                     None if scope == home => home_is_gone = true,
@@ -96,6 +97,24 @@ impl DataKeys {
             Err(contended(scope))
         };
         self.active.get_or_insert_async(scope, load).await
+    }
+
+    /// The list is as the store has it now.
+    fn forget_active_unless_in(&self, scope: &KeyScope, list: &KeyList) {
+        if self.active.get(scope).is_some_and(|active| list.0.iter().all(|key| key.id != active.id)) {
+            self.active.remove(scope);
+        }
+    }
+
+    /// Drops the keys of `scope` from memory unless the store still has the one that seals: it may have been emptied, or
+    /// another process have destroyed them.
+    pub(super) async fn confirm(&self, scope: &KeyScope) -> Result<(), Error> {
+        let Some(active) = self.active.get(scope) else { return Ok(()) };
+        match self.load(scope).await? {
+            Some((list, _)) if list.0.iter().any(|key| key.id == active.id) => {}
+            _ => self.forget(scope),
+        }
+        Ok(())
     }
 
     /// Drops the keys of `scope` from memory.

@@ -111,6 +111,19 @@ impl Sealer {
         envelope.open(&key.key, &mut associated).map_err(refuse)
     }
 
+    /// To be called before the first value of a new record is sealed: makes sure that the store still has the data key
+    /// under which this process seals for `context`. What were sealed under one that is gone would never open again.
+    /// One store call, unless the key is not in memory yet.
+    ///
+    /// # Errors
+    /// [`ErrorKind::CorruptRecord`] when the scope's keys do not decode, and whatever the store reports.
+    ///
+    /// # Cancel safety
+    /// Nothing is changed but the keys in memory.
+    pub async fn confirm(&self, context: &Context<'_>) -> Result<(), Error> {
+        self.keys.confirm(&self.home(context)).await
+    }
+
     /// Drops the opened data keys of `scope` from this process's memory, as when its record was deleted or changed.
     /// Other processes keep theirs until they are told too.
     pub fn forget(&self, scope: &KeyScope) {
