@@ -92,6 +92,9 @@ pub enum Event {
         /// The connection as it was.
         key: ConnectionKey,
     },
+    /// Maintenance finds the vault's own key gone from the storage, which was emptied or replaced while this process ran:
+    /// users whose connections were in it are not connected any more. The vault goes on with a new key.
+    StorageEmptied,
 }
 
 /// Ignores every event.

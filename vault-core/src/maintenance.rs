@@ -1,4 +1,4 @@
-//! Work that nobody waits for: due refreshes, owed revocations, expired flows.
+//! Work that nobody waits for: due refreshes, owed revocations, expired flows, and a look at whether the storage is there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use crate::core::Core;
 use crate::disconnect;
 use crate::error::Error;
+use crate::event::Event;
 use crate::refresh::refresh_due;
 
 /// Refreshes and revocations under way at once in one pass.
@@ -33,6 +34,9 @@ pub struct Maintenance {
 
 pub(crate) async fn pass(core: &Arc<Core>, limit: u32) -> Result<Maintenance, Error> {
     let mut done = Maintenance::default();
+    if core.sealer.restore_canary().await? {
+        core.report(&Event::StorageEmptied);
+    }
     let now = core.now();
     done.purged = core.stores.flows.purge_expired(now, limit).await?;
 

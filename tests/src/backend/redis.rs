@@ -7,7 +7,7 @@ use vault_core::Stores;
 use vault_redis::RedisStore;
 
 use super::{Backend, searchable};
-use crate::servers::{self, address, addresses, unique_name};
+use crate::servers::{address, addresses, unique_name};
 
 /// A prefix of its own.
 #[derive(Debug)]
@@ -18,8 +18,10 @@ pub struct RedisKeys {
 
 #[derive(Debug)]
 enum Place {
-    Cluster,
-    Sentinel,
+    /// By its nodes.
+    Cluster(Vec<String>),
+    /// Behind sentinels, which these are.
+    Sentinel(Vec<String>),
     Server(String),
 }
 
@@ -39,13 +41,25 @@ impl RedisKeys {
     /// On the cluster.
     #[must_use]
     pub fn cluster() -> Self {
-        Self { place: Place::Cluster, prefix: unique_name() }
+        Self::cluster_of(addresses("VAULT_TEST_REDIS_CLUSTER"))
+    }
+
+    /// On a cluster of the scenario's own.
+    #[must_use]
+    pub fn cluster_of(nodes: Vec<String>) -> Self {
+        Self { place: Place::Cluster(nodes), prefix: unique_name() }
     }
 
     /// On the master that the sentinels name.
     #[must_use]
     pub fn sentinel() -> Self {
-        Self { place: Place::Sentinel, prefix: unique_name() }
+        Self::behind(addresses("VAULT_TEST_REDIS_SENTINEL"))
+    }
+
+    /// Behind sentinels of the scenario's own.
+    #[must_use]
+    pub fn behind(sentinels: Vec<String>) -> Self {
+        Self { place: Place::Sentinel(sentinels), prefix: unique_name() }
     }
 
     /// On a server of the scenario's own.
@@ -57,8 +71,8 @@ impl RedisKeys {
     /// Every server that keys are on, replicas apart.
     async fn masters(&self) -> Vec<MultiplexedConnection> {
         let servers = match &self.place {
-            Place::Cluster => addresses("VAULT_TEST_REDIS_CLUSTER"),
-            Place::Sentinel => vec![master_of_the_sentinels().await],
+            Place::Cluster(nodes) => nodes.clone(),
+            Place::Sentinel(sentinels) => vec![master_of(&sentinels[0]).await],
             Place::Server(server) => vec![server.clone()],
         };
         let mut masters = Vec::new();
@@ -121,8 +135,8 @@ async fn connection(server: &str) -> MultiplexedConnection {
     client.get_multiplexed_async_connection().await.expect("the server works")
 }
 
-async fn master_of_the_sentinels() -> String {
-    let mut sentinel = connection(&addresses("VAULT_TEST_REDIS_SENTINEL")[0]).await;
+async fn master_of(sentinel: &str) -> String {
+    let mut sentinel = connection(sentinel).await;
     let mut ask = redis::cmd("SENTINEL");
     ask.arg("GET-MASTER-ADDR-BY-NAME").arg("mymaster");
     let (host, port): (String, u16) = ask.query_async(&mut sentinel).await.expect("it answers");
@@ -150,14 +164,13 @@ async fn values(server: &mut MultiplexedConnection, key: &str) -> Vec<Vec<u8>> {
 #[async_trait]
 impl Backend for RedisKeys {
     async fn open(&self) -> Stores {
-        Stores::from_backend(match &self.place {
-            Place::Cluster => servers::redis_cluster(&self.prefix).await,
-            Place::Sentinel => servers::redis_sentinel(&self.prefix).await,
-            Place::Server(server) => {
-                let builder = RedisStore::builder().prefix(&self.prefix);
-                builder.connect(server.as_str()).await.expect("the server works")
-            }
-        })
+        let builder = RedisStore::builder().prefix(&self.prefix);
+        let store = match &self.place {
+            Place::Cluster(nodes) => builder.cluster(nodes.clone()).await,
+            Place::Sentinel(sentinels) => builder.sentinel(sentinels.clone(), "mymaster").await,
+            Place::Server(server) => builder.connect(server.as_str()).await,
+        };
+        Stores::from_backend(store.expect("the server works"))
     }
 
     async fn dump(&self) -> String {

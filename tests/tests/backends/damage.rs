@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use vault_core::entropy::SystemEntropy;
+use vault_core::event::Event;
 use vault_core::id::{ConnectionKey, Owner, Slot, TenantId, UserId};
 use vault_core::store::{Condition, ConnectionRecord, Put, Stores, Version};
 use vault_core::{Callback, Disconnected, ErrorKind, Vault};
@@ -119,6 +120,7 @@ pub(super) async fn s08_storage_that_was_emptied_is_not_connected_and_nothing_pa
     for vault in [&world.vault, &second] {
         assert_nothing_there(&world, vault).await;
     }
+    assert_eq!(world.count_events(|event| matches!(event, Event::StorageEmptied)), 1);
     let callback = Callback::from_query(&under_way).expect("an honest callback");
     let late = world.note(world.vault.complete(callback, &binding()).await);
     assert_refused(late, ErrorKind::UnknownState, "");

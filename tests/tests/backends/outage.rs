@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use vault_core::ErrorKind;
+use vault_servers::cluster::RedisCluster;
 use vault_servers::pgbouncer::{self, PgBouncer};
 use vault_servers::postgres::{self, Postgres};
 use vault_servers::redis::{self, Redis};
+use vault_servers::sentinel::Sentinel;
 use vault_tests::backend::{Backend, PostgresSchema, RedisKeys};
 use vault_tests::{World, binding};
 
@@ -77,4 +79,27 @@ async fn s01_a_pgbouncer_that_died_is_unavailable_and_never_not_connected() {
 async fn s01_a_redis_that_died_is_unavailable_and_never_not_connected() {
     let server = blocking(|| Redis::start(&redis::Options::default())).await;
     s01(RedisKeys::at(server.url()), server, Redis::kill, Redis::restart).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s01_a_redis_cluster_that_died_is_unavailable_and_never_not_connected() {
+    let cluster = blocking(|| RedisCluster::start(&redis::Options::default())).await;
+    let kill = |cluster: &mut RedisCluster| (0..6).try_for_each(|node| cluster.kill(node));
+    let restart = |cluster: &mut RedisCluster| {
+        (0..6).try_for_each(|node| cluster.restart(node))?;
+        cluster.wait_until_whole()
+    };
+    s01(RedisKeys::cluster_of(cluster.urls()), cluster, kill, restart).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s01_a_redis_without_a_master_is_unavailable_and_never_not_connected() {
+    let servers = blocking(|| Sentinel::start(&redis::Options::default())).await;
+    // The replica first, or the sentinels would promote it.
+    let kill = |servers: &mut Sentinel| [1, 0].into_iter().try_for_each(|n| servers.kill(n));
+    let restart = |servers: &mut Sentinel| {
+        [0, 1].into_iter().try_for_each(|n| servers.restart(n))?;
+        servers.wait_until_whole()
+    };
+    s01(RedisKeys::behind(servers.urls()), servers, kill, restart).await;
 }

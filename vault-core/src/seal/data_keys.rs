@@ -154,6 +154,16 @@ impl DataKeys {
         Err(contended(&scope))
     }
 
+    /// Whether the canary was gone, and every data key with it as far as this process is concerned. It is made anew then.
+    pub(super) async fn restore_canary(&self) -> Result<bool, Error> {
+        if self.load(&KeyScope::Vault).await?.is_some() {
+            return Ok(false);
+        }
+        self.active.clear();
+        self.check_canary().await?;
+        Ok(true)
+    }
+
     async fn load(&self, scope: &KeyScope) -> Result<Option<(KeyList, Version)>, Error> {
         match self.store.get(scope).await? {
             Some(record) => Ok(Some((KeyList::decode(scope, &record.wrapped)?, record.version))),

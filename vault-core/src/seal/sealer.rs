@@ -111,6 +111,12 @@ impl Sealer {
         envelope.open(&key.key, &mut associated).map_err(refuse)
     }
 
+    /// Whether the store has lost its canary since this process started, as when it was emptied. A new one is made then,
+    /// and no data key from before is used for sealing any more. One store call when all is well.
+    pub(crate) async fn restore_canary(&self) -> Result<bool, Error> {
+        self.keys.restore_canary().await
+    }
+
     /// To be called before the first value of a new record is sealed: makes sure that the store still has the data key
     /// under which this process seals for `context`. What were sealed under one that is gone would never open again.
     /// One store call, unless the key is not in memory yet.

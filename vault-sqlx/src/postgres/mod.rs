@@ -23,8 +23,8 @@ use vault_core::store::StoreError;
 /// # Errors
 /// By `SQLSTATE`. A statement that `statement_timeout` or `lock_timeout` ended wrote nothing and is
 /// [`Busy`](vault_core::store::StoreErrorKind::Busy); a server that is down, starting or stopping, or that does not
-/// answer in time, and a connection that broke, are [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable); a write on a standby is
-/// [`ReadOnly`](vault_core::store::StoreErrorKind::ReadOnly). All three are worth another try later.
+/// answer in time, and a connection that broke, are [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable); a
+/// write on a standby is [`ReadOnly`](vault_core::store::StoreErrorKind::ReadOnly). All three are worth another try later.
 pub type PostgresStore = SqlStore<Postgres>;
 
 impl PostgresStore {
@@ -42,6 +42,9 @@ impl PostgresStore {
     /// [`PostgresOptions::connect`] with nothing changed.
     ///
     /// # Errors
+    /// As there.
+    ///
+    /// # Cancel safety
     /// As there.
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         PostgresOptions::new().connect(url).await

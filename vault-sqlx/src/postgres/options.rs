@@ -118,6 +118,9 @@ impl PostgresOptions {
     /// # Errors
     /// [`StoreErrorKind::Misconfigured`] for a URL that is none; [`StoreErrorKind::Unavailable`] or
     /// [`StoreErrorKind::ReadOnly`] when no server takes writes; else as [`migrate`](PostgresStore::migrate).
+    ///
+    /// # Cancel safety
+    /// Dropped, it leaves the schema up to date or as it was.
     pub async fn connect(self, url: &str) -> Result<PostgresStore, StoreError> {
         let hosts = hosts::parse(url)?.into_iter().map(|host| match self.mode {
             Mode::Prepared => host,

@@ -1,7 +1,7 @@
 //! The storage contract as tests.
 //!
-//! Each function here is one rule of [`vault_core::store`], as a check over a `&dyn` store, over [`Stores`](vault_core::store::Stores), or over a [`Fixture`]. It panics when the store
-//! breaks the rule. [`conformance!`](crate::conformance!) turns them all into named tests of your backend:
+//! Each function here is one rule of [`vault_core::store`], as a check over a `&dyn` store, over
+//! [`Stores`](vault_core::store::Stores), or over a [`Fixture`]. It panics when the store breaks the rule. [`conformance!`](crate::conformance!) turns them all into named tests of your backend:
 //!
 //! ```
 //! use vault_core::store::Stores;
@@ -14,8 +14,8 @@
 //! # fn main() {}
 //! ```
 //!
-//! The function is called once for each test. It answers with [`Stores`](vault_core::store::Stores), or with `(Stores, guard)` when something, such
-//! as a temporary folder, must outlive the test, or with a [`Fixture`] that also says how to open another handle on the
+//! The function is called once for each test. It answers with [`Stores`](vault_core::store::Stores), or with
+//! `(Stores, guard)` when something, such as a temporary folder, must outlive the test, or with a [`Fixture`] that also says how to open another handle on the
 //! same data: without that, the checks on two handles and on restarts only see clones, which proves little. The tests
 //! draw tenants and identifiers at random and look at nothing else, so the stores may all be one, and several runs may
 //! share it at once; what they leave behind is theirs alone, but it stays: use a store for tests.
