@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
-
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
@@ -14,6 +12,8 @@ use crate::oauth::{Discovery, Jwks};
 use crate::refresh::Flights;
 use crate::seal::Sealer;
 use crate::store::Stores;
+use crate::tasks::Tasks;
+use crate::upkeep::Slots;
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -29,8 +29,11 @@ pub(crate) struct Core {
     pub(crate) flights: Flights,
     /// Random, so that a [`Moment`] of another process is known for one.
     pub(crate) process: [u8; 16],
-    /// Everything that must finish once begun, whoever stops waiting for it.
-    pub(crate) tasks: TaskTracker,
+    /// Of maintenance: what callers wait for needs none.
+    pub(crate) refresh_slots: Slots,
+    /// The same for owed revocations, which may be slow where refreshes are not.
+    pub(crate) revocation_slots: Slots,
+    pub(crate) tasks: Tasks,
 }
 
 /// The builder's options, with its defaults.

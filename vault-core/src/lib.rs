@@ -114,7 +114,9 @@ mod refresh;
 pub mod seal;
 pub mod secret;
 pub mod store;
+mod tasks;
 mod token;
+mod upkeep;
 mod vault;
 
 pub use self::connect::{Callback, SessionBinding};

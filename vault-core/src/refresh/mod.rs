@@ -19,6 +19,8 @@
 //!
 //! Locks: the flight map's mutex is held for a look-up and never across an await.
 
+#[expect(dead_code, reason = "the driver asks it once its rewrite is in")]
+mod breaker;
 mod decide;
 mod driver;
 mod due;

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::Vault;
@@ -16,6 +15,8 @@ use crate::oauth::{Discovery, Jwks};
 use crate::refresh::Flights;
 use crate::seal::{DataKeyScope, KeyRing, Sealer};
 use crate::store::Stores;
+use crate::tasks::Tasks;
+use crate::upkeep::Slots;
 
 /// Puts a [`Vault`] together. `stores`, `keys`, `http` and `redirect_uri` are required.
 #[derive(Debug)]
@@ -150,6 +151,7 @@ impl VaultBuilder {
         let mut process = [0; 16];
         self.entropy.fill(&mut process)?;
         let timeout = self.settings.http_timeout;
+        let tasks = Tasks::new(Arc::clone(&self.observer));
         let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
         let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
         Ok(Vault::new(Arc::new(Core {
@@ -164,7 +166,9 @@ impl VaultBuilder {
             jwks,
             flights: Flights::default(),
             process,
-            tasks: TaskTracker::new(),
+            refresh_slots: Slots::default(),
+            revocation_slots: Slots::default(),
+            tasks,
         })))
     }
 }
