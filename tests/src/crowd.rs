@@ -20,6 +20,7 @@ use crate::{Canary, Events, KEYS, binding};
 
 /// A vault in memory, and its providers.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Crowd {
     /// The vault.
     pub vault: Vault,

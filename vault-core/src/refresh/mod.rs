@@ -21,10 +21,11 @@
 
 #[expect(dead_code, reason = "the driver asks it once its rewrite is in")]
 mod breaker;
-mod decide;
+pub mod decide;
 mod driver;
 mod due;
 mod flight;
+mod judge;
 mod persist;
 mod read;
 pub(crate) mod schedule;
