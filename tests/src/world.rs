@@ -19,7 +19,7 @@ use vault_testkit::faults::FaultStore;
 use vault_testkit::simulator::{Simulator, Switches};
 
 use crate::Canary;
-use crate::backend::{Backend, SqliteFile};
+use crate::backend::{Backend, Memory, SqliteFile};
 
 /// The session secret of the user's browser.
 pub const BINDING: &str = "the session of the user's own browser";
@@ -69,6 +69,7 @@ pub struct World {
 #[must_use]
 pub struct WorldBuilder {
     backend: Option<Arc<dyn Backend>>,
+    in_memory: bool,
     provider: Option<fn(&Simulator) -> Provider>,
     vault: Option<fn(VaultBuilder) -> VaultBuilder>,
     connector: Option<fn(NewConnector) -> NewConnector>,
@@ -79,6 +80,12 @@ impl WorldBuilder {
     /// Another backend than SQLite, or SQLite as any other: the raw rows are out of reach.
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.backend = Some(backend);
+        self
+    }
+
+    /// In memory, on the same clock as everything else: leases, too, end when the test says so.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
         self
     }
 
@@ -114,7 +121,11 @@ impl WorldBuilder {
             provider = provider.switch(switches);
         }
         let provider = provider.start().await.expect("a free port");
-        let (backend, database) = self.backend.map_or_else(on_sqlite, |backend| (backend, None));
+        let (backend, database) = match self.backend {
+            Some(backend) => (backend, None),
+            None if self.in_memory => (Arc::new(Memory::new(&clock)) as Arc<dyn Backend>, None),
+            None => on_sqlite(),
+        };
         let canary = Canary::new();
         let events = Events::new(&canary);
         let options = self.vault.unwrap_or(|builder| builder);

@@ -17,6 +17,7 @@ mod outages;
 mod peer;
 mod persist;
 mod postgres;
+mod protocol;
 mod refresh;
 mod sealing;
 mod storage;

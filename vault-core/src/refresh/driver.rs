@@ -158,21 +158,22 @@ impl Driver {
 
     /// Steps 4 and 5: the record from the primary, once nothing that was sent before can still be on its way.
     async fn ready(&self, lease: &Held<'_>) -> Result<Result<(At, Option<Registered>), Landing>, Error> {
-        let mut registered = None;
+        let (mut registered, mut taken_over) = (None, false);
         loop {
             let at = self.load().await?;
             let stored = at.as_ref().map(At::view);
             let mut settle = Duration::ZERO;
-            if stored.is_some_and(|stored| stored.attempt.is_some()) {
+            if let Some(attempt) = stored.and_then(|stored| stored.attempt) {
+                if attempt.fence != lease.fence && !taken_over {
+                    taken_over = true;
+                    self.core.report(&Event::RefreshTakenOver { key: self.goal.key.clone() });
+                }
                 let fetched = self.registered().await?;
                 settle = self.settle(&fetched);
                 registered = Some(fetched);
             }
             match (before_send(self.seen(), stored.as_ref(), settle, lease.now()), at) {
-                (BeforeSend::Settle(until), Some(at)) => {
-                    if at.state.attempt.is_some_and(|attempt| attempt.fence != lease.fence) {
-                        self.core.report(&Event::RefreshTakenOver { key: self.goal.key.clone() });
-                    }
+                (BeforeSend::Settle(until), Some(_)) => {
                     self.wait(until, lease.now(), settle).await?;
                 }
                 (BeforeSend::Send, Some(at)) => return Ok(Ok((at, registered))),
