@@ -9,6 +9,7 @@ mod connectors;
 mod differential;
 mod disconnect;
 mod discovery;
+mod explain;
 mod http;
 mod life;
 mod maintenance;

@@ -48,11 +48,15 @@ impl Driver {
 
     #[tracing::instrument(name = "vault.refresh", skip_all, fields(connector = %self.goal.key.connector))]
     pub(super) async fn run(&self) -> Landing {
-        let landing = self.drive().await;
+        self.drive().await
+    }
+
+    /// Step 12.
+    pub(super) fn end(&self, landing: Landing) {
         if let Err(error) = &landing {
             self.report_failure(error);
         }
-        landing
+        self.publish(landing);
     }
 
     pub(super) fn report_failure(&self, error: &Error) {
@@ -63,7 +67,7 @@ impl Driver {
         }
     }
 
-    /// Step 12. The first answer counts.
+    /// The first answer counts.
     pub(super) fn publish(&self, landing: Landing) {
         self.publish.send_if_modified(|published| {
             let first = published.is_none();
