@@ -173,7 +173,13 @@ impl Driver {
                 registered = Some(fetched);
             }
             match (before_send(self.seen(), stored.as_ref(), settle, lease.now()), at) {
-                (BeforeSend::Settle(until), Some(_)) => {
+                (BeforeSend::Settle(until), Some(at)) => {
+                    let asked = at.state.not_before.is_some_and(|told| told > until);
+                    if let (true, Some(registered)) = (asked, &registered)
+                        && let Some(landing) = self.too_soon(registered, &at)
+                    {
+                        return Ok(Err(landing));
+                    }
                     self.wait(until, lease.now(), settle).await?;
                 }
                 (BeforeSend::Send, Some(at)) => return Ok(Ok((at, registered))),
@@ -226,10 +232,11 @@ impl Driver {
         let interval = schedule::min_interval(&self.core, registered.provider.spec());
         let young = at.state.parent.map(|_| at.tokens().refreshed_at.saturating_add(interval));
         let until = told.max(young).filter(|until| *until > now)?;
-        if !self.goal.rejected && lives_beyond(at.tokens(), now) {
+        let asked = told.is_some_and(|told| told > now);
+        if !asked && !self.goal.rejected && lives_beyond(at.tokens(), now) {
             return Some(Ok(Arc::new(at.to_read())));
         }
-        let why = if told > young { "the provider asked to wait" } else { "it was refreshed a moment ago" };
+        let why = if asked { "the provider asked to wait" } else { "it was refreshed a moment ago" };
         let error = Error::new(ErrorKind::ProviderUnavailable, format!("{}: {why}", self.goal.key));
         Some(Err(error.with_retry_after(Some(until.saturating_since(now)))))
     }

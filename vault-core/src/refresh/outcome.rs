@@ -51,12 +51,16 @@ impl Driver {
                 self.note(&mut at, &failure).await;
                 Ok(Step::Done(Err(failure.error)))
             }
-            FailureClass::Indeterminate if may_resend && settle.is_zero() => Ok(Step::Resend),
             FailureClass::Indeterminate => {
+                let asked = failure.error.retry_after().unwrap_or_default();
+                if may_resend && settle.max(asked).is_zero() {
+                    return Ok(Step::Resend);
+                }
                 self.note(&mut at, &failure).await;
-                let wait = settle.max(failure.error.retry_after().unwrap_or_default());
-                let error = failure.error.with_retry_after(Some(wait).filter(|wait| !wait.is_zero()));
-                if !may_resend {
+                let wait = Some(settle.max(asked)).filter(|wait| !wait.is_zero());
+                let error = failure.error.with_retry_after(wait);
+                // Who is asked to stay away for longer does not wait here for it.
+                if !may_resend || asked > settle {
                     return Ok(Step::Done(Err(error)));
                 }
                 // Nobody is kept waiting for it.
@@ -133,10 +137,7 @@ impl Driver {
         let (now, asked) = (self.core.now(), failure.error.retry_after());
         at.state.failures = at.state.failures.saturating_add(1);
         at.state.last_failure = Some(LastFailure { at: now, message: failure.error.to_string() });
-        at.state.not_before = match failure.class {
-            FailureClass::Throttled(Some(after)) => Some(now.saturating_add(after)),
-            _ => None,
-        };
+        at.state.not_before = asked.map(|after| now.saturating_add(after));
         if let Some(due_at) = at.loaded.record.due_at
             && let Ok(retry_at) = schedule::retry_at(&self.core, at.state.failures, asked, now)
         {
