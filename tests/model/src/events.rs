@@ -5,7 +5,7 @@ use crate::model::RefreshModel;
 use crate::process::SENDS;
 use crate::provider::Reply;
 use crate::report::Note;
-use crate::state::{At, Process, Record, State};
+use crate::state::{At, Process, Record, Request, State};
 use crate::time::{HTTP_TIMEOUT, LEASE, REQUEST_LIFETIME};
 use crate::world::World;
 
@@ -74,7 +74,6 @@ impl World<'_> {
             attempt.age = settle.min(attempt.age + 1);
         }
         requests.iter_mut().for_each(|request| request.age += 1);
-        requests.retain(|request| request.age < REQUEST_LIFETIME);
         for process in processes {
             if let At::Await(age) = process.at {
                 process.at = match age + 1 {
@@ -162,8 +161,10 @@ impl World<'_> {
 }
 
 impl RefreshModel {
-    /// Whether time may pass: nobody who runs has anything to do.
+    /// Whether time may pass: nobody who runs has anything to do, and no request is too old to arrive.
     pub(crate) fn may_tick(&self, state: &State) -> bool {
-        !state.processes.iter().any(|process| self.can_step(state, process))
+        let old = |request: &Request| request.age + 1 >= REQUEST_LIFETIME;
+        !state.requests.iter().any(old)
+            && !state.processes.iter().any(|process| self.can_step(state, process))
     }
 }

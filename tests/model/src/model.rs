@@ -40,6 +40,11 @@ pub enum Action {
     StepUnheard(usize),
     Deliver(usize),
     LoseReply(usize),
+    LoseRequest(usize),
+    /// A request whose sender is gone gets lost as well.
+    Forget(usize),
+    /// A tick that is too long for a client that waits for a reply.
+    Delay,
     Throttle(usize),
     Crash(usize),
     Restart(usize),
@@ -86,7 +91,8 @@ impl RefreshModel {
             Action::Resume(n) => world.process(n).paused = false,
             Action::StoreDown => world.state.store.up = false,
             Action::StoreUp => world.state.store.up = true,
-            Action::Tick => world.tick(),
+            Action::LoseRequest(n) | Action::Forget(n) => drop(world.state.requests.remove(n)),
+            Action::Tick | Action::Delay => world.tick(),
             Action::EndLeeway => world.state.provider.end_leeway(),
             Action::Pay => world.pay(),
             Action::Revoke => world.revoke(),
@@ -115,13 +121,13 @@ impl RefreshModel {
             provider: Provider { tokens: Vec::new() },
             processes: Vec::new(),
             requests: Vec::new(),
-            faults: self.faults,
+            faults: if self.faults.total == 0 { Faults::NONE } else { self.faults },
             past: Past::default(),
         }
     }
 
     fn may_happen(&self, state: &State, action: Action) -> bool {
-        let State { store, processes, requests, provider, faults, .. } = state;
+        let State { store, processes, requests, provider, .. } = state;
         let process = |n: usize| &processes[n];
         let writes = |n: usize| {
             matches!(process(n).at, At::Mark | At::Write(..) | At::Promote | At::GiveUp(_)) && process(n).fresh
@@ -133,7 +139,7 @@ impl RefreshModel {
             };
             processes.iter().any(awaits)
         };
-        let fault = faults.clone().of(action).is_none_or(|left| *left > 0);
+        let fault = { state.faults }.of(action).is_none_or(|left| *left > 0);
         fault
             && match action {
                 Action::Start(n) => process(n).at == At::Idle && store.up && self.is_due(state),
@@ -147,7 +153,11 @@ impl RefreshModel {
                 Action::Resume(n) => process(n).paused,
                 Action::StoreDown => store.up && state.held().next().is_some(),
                 Action::StoreUp => !store.up,
-                Action::Tick => self.may_tick(state),
+                Action::LoseRequest(n) => heard(n),
+                // That is its sender's fault.
+                Action::Forget(n) => !heard(n),
+                Action::Tick => self.may_tick(state) && !(0..requests.len()).any(heard),
+                Action::Delay => self.may_tick(state) && (0..requests.len()).any(heard),
                 Action::EndLeeway => provider.tokens.iter().any(|token| token.life == crate::provider::Life::Spent),
                 Action::Pay => store.owed.is_some(),
                 Action::Revoke => store.record.is_some() && !state.past.revoked,
@@ -163,7 +173,7 @@ impl Faults {
         match action {
             Action::Crash(_) => Some(&mut self.crash),
             Action::Pause(_) => Some(&mut self.pause),
-            Action::LoseReply(_) => Some(&mut self.reply),
+            Action::LoseReply(_) | Action::LoseRequest(_) | Action::Delay => Some(&mut self.reply),
             Action::StepUnheard(_) => Some(&mut self.write),
             Action::StoreDown => Some(&mut self.outage),
             Action::Throttle(_) => Some(&mut self.throttle),
@@ -240,11 +250,12 @@ impl Model for RefreshModel {
             Action::Pause,
             Action::Resume,
         ];
-        let of_requests = [Action::Deliver, Action::LoseReply, Action::Throttle];
+        let of_requests = [Action::Deliver, Action::LoseReply, Action::LoseRequest, Action::Forget, Action::Throttle];
         let of_all = [
             Action::StoreDown,
             Action::StoreUp,
             Action::Tick,
+            Action::Delay,
             Action::EndLeeway,
             Action::Pay,
             Action::Revoke,
