@@ -143,7 +143,9 @@ impl World<'_> {
             return;
         };
         let lease = self.state.store.lease;
-        let leased = lease.left > 0 && lease.fence == fence;
+        let connected = self.state.store.record.as_ref().map(|record| record.incarnation);
+        // A disconnect takes the lease along; what is sent then harms nobody.
+        let leased = lease.left > 0 && lease.fence == fence || connected != Some(spent.incarnation);
         let same = |request: &Request| {
             (request.spent.incarnation, request.spent.generation) == (spent.incarnation, spent.generation)
         };
