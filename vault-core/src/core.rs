@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -11,9 +11,12 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::http::HttpClient;
 use crate::oauth::{Discovery, Jwks};
-use crate::refresh::Flights;
+use crate::refresh::{Flights, Spill};
 use crate::seal::Sealer;
 use crate::store::Stores;
+use crate::store_clock::StoreClock;
+use crate::tasks::Tasks;
+use crate::upkeep::Slots;
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -21,16 +24,25 @@ pub(crate) struct Core {
     pub(crate) sealer: Sealer,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The same, to be set by the store's clock; `None` when the host's is to be believed.
+    pub(crate) store_clock: Option<Arc<StoreClock>>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) settings: Settings,
     pub(crate) discovery: Discovery,
     pub(crate) jwks: Jwks,
     pub(crate) flights: Flights,
+    /// Where tokens go that the store does not take.
+    pub(crate) spill: Option<Arc<dyn Spill>>,
     /// Random, so that a [`Moment`] of another process is known for one.
     pub(crate) process: [u8; 16],
-    /// Everything that must finish once begun, whoever stops waiting for it.
-    pub(crate) tasks: TaskTracker,
+    /// Of maintenance: what callers wait for needs none.
+    pub(crate) refresh_slots: Slots,
+    /// The same for owed revocations, which may be slow where refreshes are not.
+    pub(crate) revocation_slots: Slots,
+    pub(crate) tasks: Tasks,
+    /// The vault is shutting down: waits that lose nothing end.
+    pub(crate) closing: CancellationToken,
 }
 
 /// The builder's options, with its defaults.
@@ -89,6 +101,19 @@ impl Core {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now().into()
+    }
+
+    /// The store's clock says `now`. Whether ours turns out to have been well ahead of it.
+    pub(crate) fn hear(&self, now: Timestamp) -> bool {
+        self.store_clock.as_ref().is_some_and(|clock| clock.hear(now))
+    }
+
+    /// Sets our clock by the store's.
+    pub(crate) async fn ask_time(&self) -> Result<(), Error> {
+        if let Some(clock) = &self.store_clock {
+            clock.hear(self.stores.connections.now().await?);
+        }
+        Ok(())
     }
 
     pub(crate) fn report(&self, event: &Event) {

@@ -103,6 +103,7 @@ mod disconnect;
 pub mod entropy;
 mod error;
 pub mod event;
+pub mod explain;
 pub mod guide;
 pub mod http;
 pub mod id;
@@ -111,10 +112,17 @@ mod maintenance;
 mod oauth;
 pub mod provider;
 mod refresh;
+pub mod spill {
+    //! Where refreshed tokens go while the store is down.
+    pub use crate::refresh::{Spill, SpillFolder, Spilled};
+}
 pub mod seal;
 pub mod secret;
 pub mod store;
+mod store_clock;
+mod tasks;
 mod token;
+mod upkeep;
 mod vault;
 
 pub use self::connect::{Callback, SessionBinding};

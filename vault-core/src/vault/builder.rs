@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::Vault;
@@ -13,9 +13,12 @@ use crate::error::{Error, ErrorKind, printable};
 use crate::event::{NoObserver, Observer};
 use crate::http::HttpClient;
 use crate::oauth::{Discovery, Jwks};
-use crate::refresh::Flights;
+use crate::refresh::{self, Flights, Spill};
 use crate::seal::{DataKeyScope, KeyRing, Sealer};
 use crate::store::Stores;
+use crate::store_clock::StoreClock;
+use crate::tasks::Tasks;
+use crate::upkeep::Slots;
 
 /// Puts a [`Vault`] together. `stores`, `keys`, `http` and `redirect_uri` are required.
 #[derive(Debug)]
@@ -25,9 +28,11 @@ pub struct VaultBuilder {
     keys: Option<KeyRing>,
     http: Option<Arc<dyn HttpClient>>,
     clock: Arc<dyn Clock>,
+    follow_store: bool,
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
     key_scope: DataKeyScope,
+    spill: Option<Arc<dyn Spill>>,
     settings: Settings,
 }
 
@@ -38,9 +43,11 @@ impl VaultBuilder {
             keys: None,
             http: None,
             clock: Arc::new(SystemClock::new()),
+            follow_store: true,
             entropy: Arc::new(SystemEntropy::default()),
             observer: Arc::new(NoObserver::default()),
             key_scope: DataKeyScope::default(),
+            spill: None,
             settings: Settings::default(),
         }
     }
@@ -82,9 +89,18 @@ impl VaultBuilder {
         self
     }
 
-    /// Another clock than the system's, for tests and simulations.
+    /// Another clock than the system's, for tests and simulations. It is believed as it is, unless
+    /// [`follow_store_clock`](Self::follow_store_clock) says otherwise.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        (self.clock, self.follow_store) = (Arc::new(clock), false);
+        self
+    }
+
+    /// Whether the time of day is the store's, which all processes share, rather than this machine's; so it is by
+    /// default. A machine whose clock is off then neither refreshes early nor uses a token too long. The store is asked
+    /// at the start, by maintenance, and at every refresh.
+    pub const fn follow_store_clock(mut self, follow: bool) -> Self {
+        self.follow_store = follow;
         self
     }
 
@@ -98,6 +114,14 @@ impl VaultBuilder {
     /// A data key per user instead of per tenant: destroying it destroys all that the user stored, backups included.
     pub const fn data_key_per_user(mut self) -> Self {
         self.key_scope = DataKeyScope::User;
+        self
+    }
+
+    /// Where refreshed tokens go, sealed, while the store is down, such as
+    /// [`SpillFolder`](crate::spill::SpillFolder): without it they are held in memory, and lost if the process ends before
+    /// the store is back.
+    pub fn spill(mut self, spill: impl Spill) -> Self {
+        self.spill = Some(Arc::new(spill));
         self
     }
 
@@ -157,22 +181,33 @@ impl VaultBuilder {
         let mut process = [0; 16];
         self.entropy.fill(&mut process)?;
         let timeout = self.settings.http_timeout;
-        let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
-        let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
-        Ok(Vault::new(Arc::new(Core {
+        let tasks = Tasks::new(Arc::clone(&self.observer));
+        let store_clock = self.follow_store.then(|| Arc::new(StoreClock::new(Arc::clone(&self.clock))));
+        let clock = store_clock.clone().map_or(self.clock, |clock| clock);
+        let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&clock), timeout);
+        let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&clock), timeout);
+        let core = Arc::new(Core {
             stores,
             sealer,
             http,
-            clock: self.clock,
+            clock,
+            store_clock,
             entropy: self.entropy,
             observer: self.observer,
             settings: self.settings,
             discovery,
             jwks,
             flights: Flights::default(),
+            spill: self.spill,
             process,
-            tasks: TaskTracker::new(),
-        })))
+            refresh_slots: Slots::default(),
+            revocation_slots: Slots::default(),
+            tasks,
+            closing: CancellationToken::new(),
+        });
+        core.ask_time().await?;
+        refresh::import(&core).await;
+        Ok(Vault::new(core))
     }
 }
 
