@@ -6,7 +6,7 @@ use crate::process::SENDS;
 use crate::provider::Reply;
 use crate::report::Note;
 use crate::state::{At, Process, Record, Request, State};
-use crate::time::{HTTP_TIMEOUT, LEASE, REQUEST_LIFETIME};
+use crate::time::{HTTP_TIMEOUT, LEASE, PROMPT, REQUEST_LIFETIME};
 use crate::world::World;
 
 /// How a request arrives.
@@ -75,6 +75,9 @@ impl World<'_> {
         }
         requests.iter_mut().for_each(|request| request.age += 1);
         for process in processes {
+            if process.at == At::Gate {
+                process.marker_age = PROMPT.min(process.marker_age + 1);
+            }
             if let At::Await(age) = process.at {
                 process.at = match age + 1 {
                     age if age < HTTP_TIMEOUT => At::Await(age),

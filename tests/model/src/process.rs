@@ -10,7 +10,7 @@ use crate::provider::Token;
 use crate::report::Note;
 use crate::rule::Rule;
 use crate::state::{At, Attempt, Process, Record, Request, Spent, State, attempt_id};
-use crate::time::{HTTP_TIMEOUT, LEASE, span};
+use crate::time::{HTTP_TIMEOUT, LEASE, PROMPT, span};
 use crate::world::{World, now};
 
 /// Sends in one run while the outcome stays unknown.
@@ -115,15 +115,17 @@ impl World<'_> {
         let sent = self.state.store.record.clone().filter(|_| !self.model.rules.reads_again).map(Box::new);
         let process = self.process(n);
         (process.spent, process.marked, process.sent) = (Some(spent), Some(before.current), sent);
-        process.at = At::Gate;
+        (process.marker_age, process.at) = (0, At::Gate);
     }
 
     fn gate(&mut self, n: usize) {
-        let deadline = self.state.processes[n].deadline;
-        let open = (self.model.rules.may_send)(span(0), span(HTTP_TIMEOUT), span(deadline));
+        let Process { deadline, marker_age, .. } = self.state.processes[n];
+        let left = PROMPT.saturating_sub(marker_age);
+        let open = (self.model.rules.may_send)(span(0), span(HTTP_TIMEOUT), span(deadline), span(left));
         if !open {
             self.note(Note::GateShut);
         }
+        self.process(n).marker_age = 0;
         self.go(n, if open { At::Send } else { At::Unmark });
     }
 

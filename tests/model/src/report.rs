@@ -8,6 +8,7 @@ use stateright::{Checker, Model};
 use crate::model::RefreshModel;
 use crate::provider::Mode;
 use crate::rule::Rule;
+use crate::state::{Process, Record, Request};
 
 /// Something that a run must have seen, where it can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,19 +169,26 @@ impl fmt::Display for Report {
 }
 
 impl crate::state::State {
+    /// What one sees of it in a trace.
     fn line(&self) -> String {
-        let mut line = format!("    {:?}\n    {:?} {:?}", self.store.record, self.store.lease, self.provider);
-        for process in &self.processes {
-            line += &format!(
-                "\n    {:?}{} fence {} deadline {} {:?} fresh {}",
-                process.at,
-                if process.paused { " paused" } else { "" },
-                process.fence,
-                process.deadline,
-                process.spent,
-                process.fresh
-            );
+        let mut line = String::new();
+        if let Some(Record {
+            incarnation, generation, parent, token_fence, status, attempt, current, alternates, ..
+        }) = &self.store.record
+        {
+            line += &format!("    {incarnation}.{generation} parent {parent:?} token {current} of fence {token_fence}");
+            line += &format!(" alternates {alternates:?} {status:?} {attempt:?}\n");
         }
-        line + &format!("\n    {:?} {:?}", self.requests, self.past)
+        let lives: Vec<_> = self.provider.tokens.iter().map(|token| token.life).collect();
+        line += &format!("    lease {} for {}, tokens {lives:?}", self.store.lease.fence, self.store.lease.left);
+        for Process { at, paused, fence, spent, .. } in &self.processes {
+            let spent = spent.map(|spent| (spent.incarnation, spent.generation, spent.attempt, spent.fence));
+            let paused = if *paused { " paused" } else { "" };
+            line += &format!("\n    {at:?}{paused} lease {fence} spent {spent:?}");
+        }
+        for Request { spent, token, age, .. } in &self.requests {
+            line += &format!("\n    under way: attempt {} with {token}, age {age}", spent.attempt);
+        }
+        line
     }
 }

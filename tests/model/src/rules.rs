@@ -16,7 +16,7 @@ pub struct Rules {
     /// Step 6.
     pub mark: fn(&Stored, AttemptId, u64, Timestamp) -> Option<Attempt>,
     /// Step 7.
-    pub may_send: fn(Duration, Duration, Duration) -> bool,
+    pub may_send: fn(Duration, Duration, Duration, Duration) -> bool,
     /// Step 9.
     pub after_success: fn(&Spent, Option<&Stored>) -> AfterSuccess,
     /// Step 10.

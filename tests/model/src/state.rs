@@ -85,6 +85,8 @@ pub(crate) struct Process {
     pub(crate) fence: u8,
     /// How long that is certainly its own, as far as it knows.
     pub(crate) deadline: u8,
+    /// How long ago it wrote its marker, until the gate.
+    pub(crate) marker_age: u8,
     /// Nobody has written the record since this process read it: a conditional write would succeed.
     pub(crate) fresh: bool,
     pub(crate) spent: Option<Spent>,
@@ -255,6 +257,7 @@ impl Process {
         goal: (0, 0),
         fence: 0,
         deadline: 0,
+        marker_age: 0,
         fresh: false,
         spent: None,
         marked: None,

@@ -114,11 +114,17 @@ pub fn mark(stored: &Stored, id: AttemptId, fence: u64, now: Timestamp) -> Optio
     (stored.max_fence <= fence).then_some(attempt)
 }
 
-/// Step 7, the send gate: whether a request that begins now ends while the lease is certainly ours. Both by the
+/// Step 7, the send gate: whether a request that begins now ends while the lease is certainly ours, and before
+/// anybody takes its marker for settled, which it may leave only until `marker_deadline` to be sure of. All by the
 /// process's monotonic clock.
 #[must_use]
-pub fn may_send(now: Duration, request: Duration, lease_deadline: Duration) -> bool {
-    now.saturating_add(request) < lease_deadline
+pub fn may_send(
+    now: Duration,
+    request: Duration,
+    lease_deadline: Duration,
+    marker_deadline: Duration,
+) -> bool {
+    now < marker_deadline && now.saturating_add(request) < lease_deadline
 }
 
 /// Step 9: what to do with tokens that the provider issued for what was spent.
@@ -134,7 +140,8 @@ pub enum AfterSuccess {
     /// Others were issued for the same token, under an earlier lease or refused since: ours become current, theirs an
     /// alternate.
     Replace,
-    /// Others were issued for the same token, under a later lease: ours become an alternate.
+    /// Others were issued for the same token, under a later lease, or are being spent already: ours become an
+    /// alternate.
     Alternate,
     /// Newer tokens are stored.
     Discard,
@@ -153,7 +160,9 @@ pub fn after_success(spent: &Spent, stored: Option<&Stored>) -> AfterSuccess {
         AfterSuccess::Next
     } else if stored.parent != Some(spent.generation) {
         AfterSuccess::Discard
-    } else if stored.token_fence < spent.fence || stored.status != ConnectionStatus::Active {
+    } else if stored.status != ConnectionStatus::Active
+        || (stored.token_fence < spent.fence && stored.attempt.is_none())
+    {
         AfterSuccess::Replace
     } else {
         AfterSuccess::Alternate
