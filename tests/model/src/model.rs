@@ -220,6 +220,7 @@ impl Record {
             attempt: None,
             current: token,
             alternates: Vec::new(),
+            promotions: 0,
         }
     }
 }

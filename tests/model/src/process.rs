@@ -111,7 +111,13 @@ impl World<'_> {
             self.note(Note::Takeover);
         }
         let spent =
-            Spent { incarnation: before.incarnation, generation: before.generation, attempt: id, fence };
+            Spent {
+                incarnation: before.incarnation,
+                generation: before.generation,
+                attempt: id,
+                fence,
+                promotions: before.promotions,
+            };
         let sent = self.state.store.record.clone().filter(|_| !self.model.rules.reads_again).map(Box::new);
         let process = self.process(n);
         (process.spent, process.marked, process.sent) = (Some(spent), Some(before.current), sent);
@@ -272,6 +278,7 @@ impl World<'_> {
         let written = self.write(n, incarnation, |record| {
             record.current = record.alternates.pop().unwrap_or(record.current);
             record.attempt = None;
+            record.promotions += 1;
         });
         if written {
             self.note(Note::Promotion);
@@ -326,6 +333,7 @@ impl Record {
         self.max_fence = self.max_fence.max(spent.fence);
         self.obtained_by = Some(spent.attempt);
         self.attempt = None;
+        self.promotions = 0;
     }
 
     fn keep_alternate(&mut self, token: Token) {

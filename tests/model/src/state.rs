@@ -55,6 +55,7 @@ pub(crate) struct Record {
     pub(crate) current: Token,
     /// Newest last.
     pub(crate) alternates: Vec<Token>,
+    pub(crate) promotions: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,6 +73,7 @@ pub(crate) struct Spent {
     pub(crate) generation: u8,
     pub(crate) attempt: u8,
     pub(crate) fence: u8,
+    pub(crate) promotions: u8,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -204,6 +206,7 @@ impl Record {
             status: self.status,
             attempt: self.attempt.map(Attempt::marker),
             alternates: self.alternates.len(),
+            promotions: self.promotions.into(),
         }
     }
 
@@ -246,6 +249,7 @@ impl Spent {
             generation: self.generation.into(),
             attempt: attempt_id(self.attempt),
             fence: self.fence.into(),
+            promotions: self.promotions.into(),
         }
     }
 }

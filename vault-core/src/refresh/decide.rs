@@ -51,6 +51,8 @@ pub struct Stored {
     pub attempt: Option<Attempt>,
     /// How many other refresh tokens are kept.
     pub alternates: usize,
+    /// How often one of those has taken the current one's place, in this generation.
+    pub promotions: u32,
 }
 
 /// What one send spent.
@@ -65,6 +67,8 @@ pub struct Spent {
     pub attempt: AttemptId,
     /// Its lease.
     pub fence: u64,
+    /// Which of the generation's refresh tokens: how often an alternate had taken the current one's place.
+    pub promotions: u32,
 }
 
 /// Steps 4 and 5: whether there is still something to refresh, and whether it may be sent now.
@@ -197,7 +201,8 @@ pub fn after_refusal(
     let Some(stored) = stored else {
         return AfterRefusal::Gone;
     };
-    if (stored.incarnation, stored.generation) != (spent.incarnation, spent.generation) {
+    let current = (stored.incarnation, stored.generation, stored.promotions);
+    if current != (spent.incarnation, spent.generation, spent.promotions) {
         return AfterRefusal::Moved;
     }
     let theirs = stored.attempt.filter(|attempt| attempt.id != spent.attempt);

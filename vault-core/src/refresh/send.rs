@@ -43,6 +43,7 @@ impl Driver {
             generation: at.loaded.record.generation,
             attempt,
             fence: lease.fence,
+            promotions: at.state.promotions,
         };
         // Step 7.
         if !lease.covers(self.core.settings.http_timeout, marked_at) {
