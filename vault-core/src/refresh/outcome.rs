@@ -106,6 +106,7 @@ impl Driver {
     async fn promote(&self, mut at: At) -> Result<bool, Error> {
         at.loaded.tokens.refresh_token = at.loaded.tokens.alternates.pop();
         at.state.attempt = None;
+        at.state.promotions += 1;
         let At { loaded, .. } = &mut at;
         self.core.seal_tokens(&mut loaded.record, &loaded.tokens).await?;
         let written = self.write(&mut at).await?;

@@ -28,6 +28,7 @@ impl Driver {
         let endpoints = registered.endpoints(&self.core, &config).await?;
         self.check_grant(&at, &registered.registration.client_id, &origin(endpoints.refresh_or_token()))?;
 
+        let marked_at = self.core.clock.monotonic();
         // Step 6: the marker rides on the same write as the fence.
         let attempt = AttemptId::random(&*self.core.entropy)?;
         let Some(marker) = mark(&at.view(), attempt, lease.fence, lease.now()) else {
@@ -44,9 +45,10 @@ impl Driver {
             generation: at.loaded.record.generation,
             attempt,
             fence: lease.fence,
+            promotions: at.state.promotions,
         };
         // Step 7.
-        if !lease.covers(self.core.settings.http_timeout) {
+        if !lease.covers(self.core.settings.http_timeout, marked_at) {
             self.take_back(at, &spent, before).await;
             return Ok(Step::Again);
         }
