@@ -25,6 +25,8 @@ impl State {
                     | At::GiveUp(_)
             );
             process.fresh &= writes;
+            let sending = matches!(process.at, At::Gate | At::Unmark | At::Send | At::Await(_));
+            process.before = process.before.filter(|_| sending);
             if matches!(process.at, At::Keep(_) | At::Write(..) | At::Judge | At::Unmark | At::Release) {
                 process.sends = if process.at == At::Judge { process.sends } else { 0 };
                 process.goal.1 = if process.at == At::Judge { process.goal.1 } else { 0 };
@@ -55,6 +57,7 @@ impl State {
             .into_iter()
             .chain(self.records().flat_map(of_record))
             .chain(self.processes.iter().map(|process| process.fence))
+            .chain(self.processes.iter().filter_map(|process| Some(process.before?.fence)))
             .chain(self.spent().map(|spent| spent.fence))
     }
 
@@ -62,7 +65,8 @@ impl State {
         let of_record = |record: &Record| {
             record.obtained_by.into_iter().chain(record.attempt.map(|attempt| attempt.id)).collect::<Vec<_>>()
         };
-        self.records().flat_map(of_record).chain(self.spent().map(|spent| spent.attempt))
+        let before = self.processes.iter().filter_map(|process| Some(process.before?.id));
+        self.records().flat_map(of_record).chain(self.spent().map(|spent| spent.attempt)).chain(before)
     }
 
     fn rename(&mut self, fence: impl Fn(u8) -> u8, attempt: impl Fn(u8) -> u8) {
@@ -82,6 +86,9 @@ impl State {
         }
         for process in &mut self.processes {
             process.fence = fence(process.fence);
+            if let Some(marker) = &mut process.before {
+                (marker.id, marker.fence) = (attempt(marker.id), fence(marker.fence));
+            }
             process.spent.iter_mut().for_each(spent);
             process.spill.iter_mut().for_each(|(spilled, _)| spent(spilled));
         }

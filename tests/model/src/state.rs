@@ -79,7 +79,7 @@ pub(crate) struct Spent {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
     /// The marker that stood there before its own.
-    pub(crate) before: Option<vault_core::decide::Attempt>,
+    pub(crate) before: Option<Attempt>,
     pub(crate) at: At,
     /// Stopped, without knowing: it neither steps nor renews its lease.
     pub(crate) paused: bool,
@@ -222,7 +222,7 @@ impl Record {
 }
 
 impl Attempt {
-    fn marker(self) -> decide::Attempt {
+    pub(crate) fn marker(self) -> decide::Attempt {
         decide::Attempt {
             id: attempt_id(self.id),
             fence: self.fence.into(),
