@@ -1,6 +1,7 @@
 //! Scenarios of the whole vault.
 
 mod accounts;
+mod audit;
 mod backends;
 mod callback;
 mod conformance;
@@ -9,6 +10,7 @@ mod connectors;
 mod differential;
 mod disconnect;
 mod discovery;
+mod erase;
 mod http;
 mod life;
 mod maintenance;
@@ -17,6 +19,7 @@ mod peer;
 mod persist;
 mod postgres;
 mod refresh;
+mod revoke_all;
 mod sealing;
 mod storage;
 mod store_calls;

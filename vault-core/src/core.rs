@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::audit::{self, Audit};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
@@ -23,6 +24,7 @@ pub(crate) struct Core {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) audit: Option<Audit>,
     pub(crate) settings: Settings,
     pub(crate) discovery: Discovery,
     pub(crate) jwks: Jwks,
@@ -54,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) min_refresh_interval: Duration,
     /// After so long an owed revocation is given up.
     pub(crate) revocation_limit: Duration,
+    /// How long an operation waits for its audit entry.
+    pub(crate) audit_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -69,6 +73,7 @@ impl Default for Settings {
             min_ttl: Duration::from_secs(30),
             min_refresh_interval: Duration::from_secs(30),
             revocation_limit: Duration::from_secs(7 * 24 * 60 * 60),
+            audit_timeout: audit::TIMEOUT,
         }
     }
 }

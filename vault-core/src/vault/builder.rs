@@ -4,6 +4,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::Vault;
+use crate::audit::{Audit, AuditPolicy, AuditSink};
 use crate::clock::{Clock, SystemClock};
 use crate::connect::check_return_target;
 use crate::core::{Core, Settings};
@@ -28,6 +29,7 @@ pub struct VaultBuilder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
+    audit: Option<Audit>,
     key_scope: DataKeyScope,
     settings: Settings,
 }
@@ -41,6 +43,7 @@ impl VaultBuilder {
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy::default()),
             observer: Arc::new(NoObserver::default()),
+            audit: None,
             key_scope: DataKeyScope::default(),
             settings: Settings::default(),
         }
@@ -80,6 +83,19 @@ impl VaultBuilder {
     /// Receives lifecycle events.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Keeps an audit trail: operations answer only once `sink` has their entry. `policy` says what they do when it has
+    /// not.
+    pub fn audit(mut self, sink: impl AuditSink, policy: AuditPolicy) -> Self {
+        self.audit = Some(Audit { sink: Arc::new(sink), policy });
+        self
+    }
+
+    /// How long an operation waits for the audit sink; 2 s by default.
+    pub const fn audit_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.audit_timeout = timeout;
         self
     }
 
@@ -168,6 +184,7 @@ impl VaultBuilder {
             clock: self.clock,
             entropy: self.entropy,
             observer: self.observer,
+            audit: self.audit,
             settings: self.settings,
             discovery,
             jwks,
