@@ -1,6 +1,7 @@
 //! Scenarios of the whole vault.
 
 mod accounts;
+mod audit;
 mod backends;
 mod callback;
 mod conformance;
@@ -9,6 +10,7 @@ mod connectors;
 mod differential;
 mod disconnect;
 mod discovery;
+mod erase;
 mod explain;
 mod http;
 mod life;
@@ -19,6 +21,7 @@ mod persist;
 mod postgres;
 mod protocol;
 mod refresh;
+mod revoke_all;
 mod sealing;
 mod storage;
 mod store_calls;
