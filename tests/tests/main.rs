@@ -3,6 +3,7 @@
 mod accounts;
 mod backends;
 mod callback;
+mod chaos;
 mod conformance;
 mod connect;
 mod connectors;

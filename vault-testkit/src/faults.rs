@@ -1,6 +1,7 @@
 //! A store that fails when told to.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +24,15 @@ pub enum Fault {
     HangAfter,
     /// The call takes effect, and fails as [`StoreErrorKind::Unavailable`].
     LoseAck,
+}
+
+/// Is told of the calls that a [`FaultStore`] makes, in the task that makes them.
+pub trait Watch: fmt::Debug + Send + Sync + 'static {
+    /// A call is about to be made.
+    fn before(&self, method: &'static str);
+
+    /// A call was answered, and nobody has seen the answer yet.
+    fn after(&self, method: &'static str);
 }
 
 /// Wraps [`Stores`] and counts every call; the calls that a test names go wrong. Clones share counts and faults.
@@ -56,6 +66,7 @@ pub enum Fault {
 pub struct FaultStore {
     inner: Stores,
     clock: Arc<dyn Clock>,
+    watch: Option<Arc<dyn Watch>>,
     script: Arc<Mutex<Script>>,
 }
 
@@ -88,7 +99,14 @@ impl FaultStore {
     /// Without faults, until told otherwise. [`Fault::Delay`] waits by `clock`.
     #[must_use]
     pub fn with_clock(inner: Stores, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, script: Arc::default() }
+        Self { inner, clock, watch: None, script: Arc::default() }
+    }
+
+    /// Tells `watch` of every call from now on.
+    #[must_use]
+    pub fn watched_by(mut self, watch: impl Watch) -> Self {
+        self.watch = Some(Arc::new(watch));
+        self
     }
 
     /// This wrapper as the four stores.
@@ -165,6 +183,16 @@ impl FaultStore {
         act: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let fault = self.script().count(method);
+        let act = async {
+            if let Some(watch) = &self.watch {
+                watch.before(method);
+            }
+            let answer = act.await;
+            if let Some(watch) = &self.watch {
+                watch.after(method);
+            }
+            answer
+        };
         match fault {
             None => act.await,
             Some(Fault::Delay(span)) => {

@@ -1,0 +1,49 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use vault_core::clock::{Clock, SystemClock};
+
+/// The system's clocks, off by so much, and moved forward on demand. Waiting takes real time.
+#[derive(Debug, Clone)]
+pub(super) struct WorkerClock {
+    system: SystemClock,
+    /// How far the wall clock is ahead, in milliseconds.
+    ahead: i64,
+    /// What has been skipped, in milliseconds.
+    skipped: Arc<AtomicU64>,
+}
+
+impl WorkerClock {
+    pub(super) fn new(ahead: i64) -> Self {
+        Self { system: SystemClock::new(), ahead, skipped: Arc::default() }
+    }
+
+    /// Both clocks move forward, as if that time had passed.
+    pub(super) fn skip(&self, span: Duration) {
+        let millis = u64::try_from(span.as_millis()).expect("not for ages");
+        self.skipped.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    fn skipped(&self) -> Duration {
+        Duration::from_millis(self.skipped.load(Ordering::Relaxed))
+    }
+}
+
+#[async_trait]
+impl Clock for WorkerClock {
+    fn now(&self) -> SystemTime {
+        let off = Duration::from_millis(self.ahead.unsigned_abs());
+        let now = self.system.now() + self.skipped();
+        if self.ahead < 0 { now - off } else { now + off }
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.system.monotonic() + self.skipped()
+    }
+
+    async fn sleep(&self, span: Duration) {
+        self.system.sleep(span).await;
+    }
+}

@@ -1,0 +1,60 @@
+//! Many processes on one storage, killed, stopped and cut off. `cargo xtask chaos` runs the long form of each and prints a
+//! table; what is ignored here runs only there.
+
+mod kills;
+mod storms;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_worker");
+
+/// The scenarios of one backend. One that is `ignore` belongs to the long form alone.
+macro_rules! backend {
+    ($module:ident, $kind:ident: $($scenarios:ident::$test:ident $(: $ignore:ident)?;)*) => {
+        mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                $(#[$ignore = "the long form: cargo xtask chaos"])?
+                async fn $test() {
+                    let tally = super::$scenarios::$test(vault_tests::chaos::Kind::$kind).await;
+                    tally.report(stringify!($module), stringify!($test));
+                }
+            )*
+        }
+    };
+}
+
+backend! { sqlite, Sqlite:
+    storms::r02_eight_processes_send_once_per_generation;
+    storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request;
+    kills::s14_killed_at_every_step_of_a_refresh;
+    kills::s14_killed_at_every_step_of_a_connect;
+    kills::s14_killed_at_every_step_of_a_disconnect;
+    kills::s14_killed_at_every_step_of_a_rotation;
+    kills::r04_r05_killed_with_the_reply_on_its_way;
+}
+backend! { postgres, Postgres:
+    storms::r02_eight_processes_send_once_per_generation;
+    storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request;
+    kills::s14_killed_at_every_step_of_a_refresh;
+    kills::s14_killed_at_every_step_of_a_connect: ignore;
+    kills::s14_killed_at_every_step_of_a_disconnect: ignore;
+    kills::s14_killed_at_every_step_of_a_rotation: ignore;
+    kills::r04_r05_killed_with_the_reply_on_its_way: ignore;
+}
+backend! { redis, Redis:
+    storms::r02_eight_processes_send_once_per_generation;
+    storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request: ignore;
+    kills::s14_killed_at_every_step_of_a_refresh;
+    kills::s14_killed_at_every_step_of_a_connect: ignore;
+    kills::s14_killed_at_every_step_of_a_disconnect: ignore;
+    kills::s14_killed_at_every_step_of_a_rotation: ignore;
+    kills::r04_r05_killed_with_the_reply_on_its_way: ignore;
+}
+backend! { redis_cluster, RedisCluster:
+    storms::r02_eight_processes_send_once_per_generation;
+    storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request: ignore;
+    kills::s14_killed_at_every_step_of_a_refresh: ignore;
+    kills::s14_killed_at_every_step_of_a_connect: ignore;
+    kills::s14_killed_at_every_step_of_a_disconnect: ignore;
+    kills::s14_killed_at_every_step_of_a_rotation: ignore;
+    kills::r04_r05_killed_with_the_reply_on_its_way: ignore;
+}
