@@ -125,6 +125,8 @@ pub use self::listing::{ConnectionInfo, ConnectionPage};
 pub use self::maintenance::Maintenance;
 pub use self::provider::{Catalog, Provider};
 pub use self::refresh::TokenRequest;
+#[doc(hidden)] // Not an interface: for the model, which checks these very decisions.
+pub use self::refresh::decide;
 pub use self::seal::KeyRing;
 pub use self::secret::ClientSecret;
 pub use self::store::Stores;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::decide::{AfterRefusal, BeforeSend, Position, after_refusal, before_send};
 use super::flight::{Goal, Landing};
+use super::judge::{AfterRefusal, BeforeSend, Position, after_refusal, before_send};
 use super::read::{lives_beyond, needs_reauthorization, not_connected};
 use super::schedule;
 use crate::connect::origin;

@@ -19,10 +19,11 @@
 //!
 //! Locks: the flight map's mutex is held for a look-up and never across an await.
 
-mod decide;
+pub mod decide;
 mod driver;
 mod due;
 mod flight;
+mod judge;
 mod persist;
 mod read;
 pub(crate) mod schedule;

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decide::{AfterSuccess, after_success};
 use super::driver::{Driver, into_read, position};
 use super::flight::Landing;
+use super::judge::{AfterSuccess, after_success};
 use super::read::not_connected;
 use super::schedule;
 use crate::clock::Timestamp;

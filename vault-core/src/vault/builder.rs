@@ -119,6 +119,13 @@ impl VaultBuilder {
         self
     }
 
+    /// How long a refresh lease lasts unless it is renewed, which happens four times as often; 45 s by default, and at
+    /// least twice [`http_timeout`](Self::http_timeout). The same in all processes.
+    pub const fn lease_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.lease_ttl = ttl;
+        self
+    }
+
     /// How long a token that is handed out lives at least; 30 s by default. Single reads can ask for more.
     pub const fn min_ttl(mut self, min_ttl: Duration) -> Self {
         self.settings.min_ttl = min_ttl;
@@ -177,7 +184,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
     settings.return_targets.iter().try_for_each(|target| check_return_target(target))?;
     // The lease must outlive the request that it covers.
     if settings.http_timeout.is_zero() || settings.http_timeout * 2 > settings.lease_ttl {
-        return Err(invalid("http_timeout must be between 0 and half the refresh lease of 45 s"));
+        return Err(invalid("http_timeout must be between 0 and half of lease_ttl"));
     }
     if settings.flow_cap == 0 || settings.flow_ttl.is_zero() {
         return Err(invalid("flow_cap and flow_ttl must be more than nothing"));

@@ -9,6 +9,8 @@ table!(RefreshPolicy {
     rotation: Rotation,
     absent_in_reply: AbsentRefresh,
     reuse: Reuse,
+    /// Seconds after which a request of unknown outcome is over; follows from `reuse` when not given.
+    settle: Option<u64>,
     old_access: OldAccess,
     /// Idle life of the refresh token, in seconds.
     idle_lifetime: Option<u64>,
