@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use url::Url;
 use vault_testkit::simulator::{Call, Endpoint, Rotation, Simulator, TokenInfo};
 
+use super::clock::SkipClock;
 use super::mail::{PATIENCE, Worker};
 use super::protocol::{Command, Outcome, Read, Setup};
 use super::storage::{Kind, Storage};
@@ -44,6 +45,7 @@ pub struct Arena {
     pub provider: Simulator,
     /// What workers are told at the start.
     pub setup: Setup,
+    clock: SkipClock,
     program: PathBuf,
     _folder: Option<TempDir>,
 }
@@ -80,7 +82,9 @@ impl Arena {
 
     /// On any storage.
     pub async fn on(program: &str, storage: Storage, options: Options) -> Self {
-        let provider = Simulator::builder().switch(|switches| switches.rotation = options.rotation);
+        let clock = SkipClock::new(0);
+        let provider = Simulator::builder().clock(Arc::new(clock.clone()));
+        let provider = provider.switch(|switches| switches.rotation = options.rotation);
         let provider = provider.start().await.expect("a free port");
         let setup = Setup {
             storage,
@@ -94,7 +98,7 @@ impl Arena {
             clock_ahead: 0,
             trace: false,
         };
-        let arena = Self { provider, setup, program: Path::new(program).to_owned(), _folder: None };
+        let arena = Self { provider, setup, clock, program: Path::new(program).to_owned(), _folder: None };
         let first = arena.worker().await;
         assert!(matches!(first.tell(Command::Register).await, Outcome::Done(_)), "the connector registers");
         arena
@@ -125,6 +129,14 @@ impl Arena {
             workers.push(Arc::new(worker.await.expect("a worker starts")));
         }
         workers
+    }
+
+    /// Time passes for the provider and for all of these.
+    pub async fn pass_time(&self, workers: &[Arc<Worker>], span: Duration) {
+        self.clock.skip(span);
+        for worker in workers {
+            worker.tell(Command::Skip { span }).await;
+        }
     }
 
     /// Where a token can be used.

@@ -7,7 +7,7 @@ use vault_core::clock::{Clock, SystemClock};
 
 /// The system's clocks, off by so much, and moved forward on demand. Waiting takes real time.
 #[derive(Debug, Clone)]
-pub(super) struct WorkerClock {
+pub struct SkipClock {
     system: SystemClock,
     /// How far the wall clock is ahead, in milliseconds.
     ahead: i64,
@@ -15,13 +15,15 @@ pub(super) struct WorkerClock {
     skipped: Arc<AtomicU64>,
 }
 
-impl WorkerClock {
-    pub(super) fn new(ahead: i64) -> Self {
+impl SkipClock {
+    /// `ahead`: of the system's wall clock, in milliseconds.
+    #[must_use]
+    pub fn new(ahead: i64) -> Self {
         Self { system: SystemClock::new(), ahead, skipped: Arc::default() }
     }
 
     /// Both clocks move forward, as if that time had passed.
-    pub(super) fn skip(&self, span: Duration) {
+    pub fn skip(&self, span: Duration) {
         let millis = u64::try_from(span.as_millis()).expect("not for ages");
         self.skipped.fetch_add(millis, Ordering::Relaxed);
     }
@@ -32,7 +34,7 @@ impl WorkerClock {
 }
 
 #[async_trait]
-impl Clock for WorkerClock {
+impl Clock for SkipClock {
     fn now(&self) -> SystemTime {
         let off = Duration::from_millis(self.ahead.unsigned_abs());
         let now = self.system.now() + self.skipped();

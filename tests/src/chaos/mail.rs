@@ -72,6 +72,9 @@ impl Post {
 
 impl Worker {
     /// Starts the program, and waits until its vault is there.
+    ///
+    /// # Panics
+    /// When it does not start.
     pub async fn start(program: &Path, setup: &Setup) -> Self {
         let mut child = Program::new(program)
             .stdin(Stdio::piped())
@@ -138,9 +141,19 @@ impl Worker {
         self.tell(Command::Arm { step: step.to_owned(), side, signal }).await;
     }
 
-    /// Ends it by SIGKILL.
+    /// Ends it by SIGKILL. Returns when all that it said is here.
     pub async fn kill(&self) {
         self.child.lock().await.kill().await.expect("a process of ours");
+        eventually("an end of its lines", || self.post.waiting().gone).await;
+    }
+
+    /// The step that it came to last, of a worker that traces them.
+    #[must_use]
+    pub fn last_step(&self) -> Option<(String, Side)> {
+        self.lines().into_iter().rev().find_map(|line| match line {
+            Line::Step { step, side } => Some((step, side)),
+            _ => None,
+        })
     }
 
     /// SIGSTOP. Returns when it stands still.

@@ -16,6 +16,7 @@ mod worker;
 mod work;
 
 pub use self::arena::{Arena, Options, Sends};
+pub use self::clock::SkipClock;
 pub use self::mail::{Died, Worker};
 pub use self::report::{Tally, sized};
 pub use self::storage::{Kind, Storage};

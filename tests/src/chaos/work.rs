@@ -8,7 +8,7 @@ use vault_core::secret::SecretBytes;
 use vault_core::{AccessToken, Callback, ClientSecret, Error, NewConnector, Provider, Vault};
 use vault_http::GuardedHttp;
 
-use super::clock::WorkerClock;
+use super::clock::SkipClock;
 use super::protocol::{Command, Outcome, Read, Setup};
 use super::steps::Steps;
 use crate::binding;
@@ -19,7 +19,7 @@ const NAME: &str = "chaos";
 #[derive(Debug)]
 pub(super) struct Desk {
     vault: Vault,
-    clock: WorkerClock,
+    clock: SkipClock,
     steps: Steps,
     http: GuardedHttp,
     setup: Setup,
@@ -27,7 +27,7 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(vault: Vault, clock: WorkerClock, steps: Steps, http: GuardedHttp, setup: Setup) -> Self {
+    pub(super) fn new(vault: Vault, clock: SkipClock, steps: Steps, http: GuardedHttp, setup: Setup) -> Self {
         Self { vault, clock, steps, http, setup, connector: OnceCell::new() }
     }
 

@@ -10,7 +10,7 @@ use vault_core::{KeyRing, Vault};
 use vault_http::GuardedHttp;
 use vault_testkit::faults::FaultStore;
 
-use super::clock::WorkerClock;
+use super::clock::SkipClock;
 use super::protocol::{Answer, Command, Line, Order, Setup};
 use super::steps::{Steps, Wire, say};
 use super::work::Desk;
@@ -46,7 +46,7 @@ pub async fn run() {
 
 async fn start(setup: Setup) -> Desk {
     let steps = Steps::new(setup.trace);
-    let clock = WorkerClock::new(setup.clock_ahead);
+    let clock = SkipClock::new(setup.clock_ahead);
     let stores = FaultStore::new(setup.storage.open().await.expect("the storage opens"));
     let http = GuardedHttp::builder().danger_allow_loopback_http().build().expect("an HTTP client");
     let vault = Vault::builder()

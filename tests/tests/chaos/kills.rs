@@ -13,7 +13,7 @@ use super::PROGRAM;
 
 /// Processes that are about to die, at once.
 const AT_ONCE: usize = 6;
-const LOST: &str = "NeedsReauthorization { reason: LostRotation }";
+pub(super) const LOST: &str = "NeedsReauthorization { reason: LostRotation }";
 
 type Point = (&'static str, Side);
 
@@ -105,13 +105,13 @@ async fn refresh_killed(stage: Arc<Stage>, point: Point) -> Tally {
 }
 
 /// The state says so, and so does an event.
-fn assert_lost(outcome: &Outcome, worker: &Worker, user: &str) {
+pub(super) fn assert_lost(outcome: &Outcome, worker: &Worker, user: &str) {
     assert!(matches!(outcome, Outcome::Failed { kind, .. } if kind == LOST), "{user}: {outcome:?}");
     assert!(!worker.events(&["NeedsReauthorization", "LostRotation", user]).is_empty(), "{user}: an event");
 }
 
 /// The connection is whole: its tokens are good, it refreshes, and what is stored is what the provider gave last.
-async fn works(arena: &Arena, worker: &Worker, user: &str) {
+pub(super) async fn works(arena: &Arena, worker: &Worker, user: &str) {
     let read = Read { use_at: Some(arena.calendar()), ..Read::fresh(user) };
     let outcome = arena.settled(worker, &read).await;
     assert!(matches!(outcome, Outcome::Token { status: Some(200), .. }), "{user}: {outcome:?}");

@@ -1,7 +1,11 @@
 //! Many processes on one storage, killed, stopped and cut off. `cargo xtask chaos` runs the long form of each and prints a
 //! table; what is ignored here runs only there.
 
+mod clocks;
 mod kills;
+mod outages;
+mod peer;
+mod stops;
 mod storms;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_worker");
@@ -30,6 +34,12 @@ backend! { sqlite, Sqlite:
     kills::s14_killed_at_every_step_of_a_disconnect;
     kills::s14_killed_at_every_step_of_a_rotation;
     kills::r04_r05_killed_with_the_reply_on_its_way;
+    stops::r25_stopped_before_it_sent;
+    stops::r07_stopped_with_the_reply_in_hand;
+    stops::r07_stopped_with_the_reply_on_its_way;
+    outages::s02_store_restarted_while_a_reply_is_in_flight;
+    outages::r18_provider_down_for_hours;
+    clocks::r12_clocks_ten_minutes_apart;
 }
 backend! { postgres, Postgres:
     storms::r02_eight_processes_send_once_per_generation;
@@ -39,6 +49,13 @@ backend! { postgres, Postgres:
     kills::s14_killed_at_every_step_of_a_disconnect: ignore;
     kills::s14_killed_at_every_step_of_a_rotation: ignore;
     kills::r04_r05_killed_with_the_reply_on_its_way: ignore;
+    stops::r25_stopped_before_it_sent: ignore;
+    stops::r07_stopped_with_the_reply_in_hand: ignore;
+    stops::r07_stopped_with_the_reply_on_its_way: ignore;
+    outages::s02_store_restarted_while_a_reply_is_in_flight;
+    outages::r18_provider_down_for_hours: ignore;
+    clocks::r12_clocks_ten_minutes_apart: ignore;
+    peer::a_real_provider_through_random_kills;
 }
 backend! { redis, Redis:
     storms::r02_eight_processes_send_once_per_generation;
@@ -48,6 +65,12 @@ backend! { redis, Redis:
     kills::s14_killed_at_every_step_of_a_disconnect: ignore;
     kills::s14_killed_at_every_step_of_a_rotation: ignore;
     kills::r04_r05_killed_with_the_reply_on_its_way: ignore;
+    stops::r25_stopped_before_it_sent: ignore;
+    stops::r07_stopped_with_the_reply_in_hand: ignore;
+    stops::r07_stopped_with_the_reply_on_its_way: ignore;
+    outages::s02_store_restarted_while_a_reply_is_in_flight;
+    outages::r18_provider_down_for_hours: ignore;
+    clocks::r12_clocks_ten_minutes_apart: ignore;
 }
 backend! { redis_cluster, RedisCluster:
     storms::r02_eight_processes_send_once_per_generation;
@@ -57,4 +80,10 @@ backend! { redis_cluster, RedisCluster:
     kills::s14_killed_at_every_step_of_a_disconnect: ignore;
     kills::s14_killed_at_every_step_of_a_rotation: ignore;
     kills::r04_r05_killed_with_the_reply_on_its_way: ignore;
+    stops::r25_stopped_before_it_sent: ignore;
+    stops::r07_stopped_with_the_reply_in_hand: ignore;
+    stops::r07_stopped_with_the_reply_on_its_way: ignore;
+    outages::s02_store_restarted_while_a_reply_is_in_flight: ignore;
+    outages::r18_provider_down_for_hours: ignore;
+    clocks::r12_clocks_ten_minutes_apart: ignore;
 }

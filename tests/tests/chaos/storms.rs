@@ -11,7 +11,7 @@ use vault_tests::chaos::{Arena, Kind, Options, Sends, Tally, Worker, sized};
 use super::PROGRAM;
 
 /// No lease lapses, however slow the machine: whoever sends twice did it without need. And if somebody does, the grant dies.
-fn strictest() -> Options {
+pub(super) fn strictest() -> Options {
     Options {
         rotation: Rotation::Family,
         settle: Some(1),
@@ -21,7 +21,7 @@ fn strictest() -> Options {
 }
 
 /// The same read in all processes at once; all answers.
-async fn everywhere(workers: &[Arc<Worker>], read: &Read) -> Vec<Answer> {
+pub(super) async fn everywhere(workers: &[Arc<Worker>], read: &Read) -> Vec<Answer> {
     let mut reading = JoinSet::new();
     for worker in workers {
         let (worker, read) = (Arc::clone(worker), read.clone());
@@ -30,12 +30,8 @@ async fn everywhere(workers: &[Arc<Worker>], read: &Read) -> Vec<Answer> {
     reading.join_all().await.into_iter().flatten().collect()
 }
 
-/// Time passes for all: what the provider gave has ended, as far as they know.
-async fn later(workers: &[Arc<Worker>]) {
-    for worker in workers {
-        worker.tell(Command::Skip { span: Duration::from_secs(2 * 60 * 60) }).await;
-    }
-}
+/// Longer than the provider's access tokens live.
+pub(super) const LATER: Duration = Duration::from_secs(2 * 60 * 60);
 
 pub(super) async fn r02_eight_processes_send_once_per_generation(kind: Kind) -> Tally {
     let (users, rounds) = sized((2, 2), (10, 10));
@@ -44,17 +40,19 @@ pub(super) async fn r02_eight_processes_send_once_per_generation(kind: Kind) -> 
     let mut tally = Tally::default();
 
     // Each user's token has ended, and 400 readers find that out together.
-    for n in 0..users {
-        let user = format!("due {n}");
-        arena.connect(&workers[n % 8], &user).await;
-        later(&workers).await;
-        let read = Read { readers: 50, ..Read::of(&user) };
+    let users: Vec<String> = (0..users).map(|n| format!("due {n}")).collect();
+    for (n, user) in users.iter().enumerate() {
+        arena.connect(&workers[n % 8], user).await;
+    }
+    arena.pass_time(&workers, LATER).await;
+    for user in &users {
+        let read = Read { readers: 50, ..Read::of(user) };
         for answer in everywhere(&workers, &read).await {
             assert_eq!(answer.outcome, Outcome::Token { generation: 2, status: None }, "{user}");
         }
-        assert_eq!(arena.sends(&user), Sends::once_each(1), "{user}");
-        used(&arena, &workers[0], &user).await;
-        tally.count(&arena.sends(&user));
+        assert_eq!(arena.sends(user), Sends::once_each(1), "{user}");
+        used(&arena, &workers[0], user).await;
+        tally.count(&arena.sends(user));
     }
 
     // 400 readers who want a new one, several times over: many generations.
@@ -78,7 +76,7 @@ pub(super) async fn r02_eight_processes_send_once_per_generation(kind: Kind) -> 
 }
 
 /// The token is good.
-async fn used(arena: &Arena, worker: &Worker, user: &str) {
+pub(super) async fn used(arena: &Arena, worker: &Worker, user: &str) {
     let outcome = worker.read(Read { use_at: Some(arena.calendar()), ..Read::of(user) }).await;
     assert!(matches!(outcome, Outcome::Token { status: Some(200), .. }), "{user}: {outcome:?}");
 }
@@ -88,7 +86,7 @@ pub(super) async fn r02_a_thousand_readers_in_each_of_four_processes_cause_one_r
     let arena = Arena::start(PROGRAM, kind, strictest()).await;
     let workers = arena.workers(4).await;
     arena.connect(&workers[0], "ada").await;
-    later(&workers).await;
+    arena.pass_time(&workers, LATER).await;
 
     // The first reader has half a second, each of the others 10 ms more, and the provider is slow: some hear in time.
     let (wait, patience) = (Duration::from_millis(500), Duration::from_millis(10));
