@@ -94,7 +94,7 @@ impl Worker {
         worker
     }
 
-    async fn write(&self, value: &impl serde::Serialize) {
+    async fn write(&self, value: &(impl serde::Serialize + Sync)) {
         let mut line = serde_json::to_vec(value).expect("plain data");
         line.push(b'\n');
         // A process that is gone is found out by its silence.
@@ -164,9 +164,10 @@ impl Worker {
 
     /// Waits until it stands still.
     pub async fn stopped(&self) {
-        let stands = || fs::read_to_string(format!("/proc/{}/stat", self.pid)).is_ok_and(|stat| {
-            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
-        });
+        let stands = || {
+            fs::read_to_string(format!("/proc/{}/stat", self.pid))
+                .is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+        };
         eventually("a stopped worker", stands).await;
     }
 
@@ -212,7 +213,8 @@ impl Worker {
 
     /// Waits for an event that contains all these words.
     pub async fn until_event(&self, words: &[&str]) {
-        let has = |line: &Line| matches!(line, Line::Event(event) if words.iter().all(|word| event.contains(word)));
+        let has =
+            |line: &Line| matches!(line, Line::Event(event) if words.iter().all(|word| event.contains(word)));
         self.until(&format!("an event with {words:?}"), has).await;
     }
 }

@@ -10,10 +10,10 @@ mod clock;
 mod mail;
 pub mod protocol;
 mod report;
-mod storage;
 pub mod steps;
-mod worker;
+mod storage;
 mod work;
+mod worker;
 
 pub use self::arena::{Arena, Options, Sends};
 pub use self::clock::SkipClock;

@@ -110,14 +110,7 @@ impl Read {
     #[must_use]
     pub fn of(user: &str) -> Self {
         let wait = Duration::from_secs(30);
-        Self {
-            user: user.to_owned(),
-            readers: 1,
-            fresh: false,
-            wait,
-            patience: Duration::ZERO,
-            use_at: None,
-        }
+        Self { user: user.to_owned(), readers: 1, fresh: false, wait, patience: Duration::ZERO, use_at: None }
     }
 
     /// The same, with a refresh first.
@@ -216,6 +209,8 @@ pub enum Outcome {
         generation: u64,
         /// The status that the provider answered when it was used, where it was.
         status: Option<u16>,
+        /// Whether it is the second one: the provider had refused the first.
+        second: bool,
     },
     /// The browser goes there.
     Url(String),

@@ -17,8 +17,14 @@ use vault_testkit::faults::Watch;
 use super::protocol::{Line, Side, Signal};
 
 /// Of an authorization, from the start to the stored connection.
-pub const CONNECT: &[&str] =
-    &["connect:start", "connect:take", "connect:claim", "connect:exchange", "connect:confirm", "connect:write"];
+pub const CONNECT: &[&str] = &[
+    "connect:start",
+    "connect:take",
+    "connect:claim",
+    "connect:exchange",
+    "connect:confirm",
+    "connect:write",
+];
 /// Of a refresh that the provider grants.
 pub const REFRESH: &[&str] = &[
     "refresh:lease",
@@ -154,7 +160,7 @@ pub(super) struct Wire {
 impl HttpClient for Wire {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let step = step_of_request(&request);
-        let phases = match step {
+        let phase = match step {
             Some("connect:exchange") => Some(Phase::Exchanged),
             Some("refresh:send") => Some(Phase::Sent),
             _ => None,
@@ -162,7 +168,9 @@ impl HttpClient for Wire {
         if let Some(step) = step {
             self.steps.pass(step, Side::Before);
         }
-        phases.map(|phase| self.steps.move_to(phase));
+        if let Some(phase) = phase {
+            self.steps.move_to(phase);
+        }
         let reply = self.http.send(request).await;
         if step == Some("refresh:send") && reply.as_ref().is_ok_and(|reply| reply.status() == 400) {
             self.steps.move_to(Phase::Refused);

@@ -71,16 +71,22 @@ impl Desk {
     }
 
     pub(super) async fn read(&self, read: &Read, wait: Duration) -> Outcome {
-        match self.token(read, wait).await {
-            Ok(token) => {
-                let status = match &read.use_at {
-                    Some(url) => self.use_at(url, &token).await,
-                    None => None,
-                };
-                Outcome::Token { generation: token.generation(), status }
-            }
-            Err(error) => failed(&error),
+        self.try_read(read, wait).await.unwrap_or_else(|error| failed(&error))
+    }
+
+    /// A host that is refused says so, and uses what it gets instead.
+    async fn try_read(&self, read: &Read, wait: Duration) -> Result<Outcome, Error> {
+        let token = self.token(read, wait).await?;
+        let Some(url) = &read.use_at else {
+            return Ok(Outcome::Token { generation: token.generation(), status: None, second: false });
+        };
+        let status = self.use_at(url, &token).await;
+        if status != Some(401) {
+            return Ok(Outcome::Token { generation: token.generation(), status, second: false });
         }
+        let token = self.vault.report_rejected(&token).await?;
+        let status = self.use_at(url, &token).await;
+        Ok(Outcome::Token { generation: token.generation(), status, second: true })
     }
 
     async fn token(&self, read: &Read, wait: Duration) -> Result<AccessToken, Error> {

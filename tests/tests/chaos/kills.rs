@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use vault_testkit::simulator::{ClientAuth, Endpoint, Rotation, TokenInfo, TokenState};
 use vault_tests::chaos::protocol::{Command, Outcome, Read, Side, Signal};
-use vault_tests::chaos::{Arena, Died, Kind, Options, Tally, Worker, sized, steps};
+use vault_tests::chaos::{Arena, Kind, Options, Tally, Worker, sized, steps};
 
 use super::PROGRAM;
 
@@ -63,7 +63,9 @@ impl Stage {
     }
 }
 
-fn died(victim: &Worker, answer: Result<Vec<vault_tests::chaos::protocol::Answer>, Died>, user: &str) {
+/// The order is the victim's last.
+async fn dies_of(command: Command, victim: &Worker, user: &str) {
+    let answer = victim.ask(command).await;
     assert!(answer.is_err() && victim.was_struck(), "{user}: the process lives: {answer:?}");
 }
 
@@ -84,7 +86,7 @@ pub(super) async fn s14_killed_at_every_step_of_a_refresh(kind: Kind) -> Tally {
 async fn refresh_killed(stage: Arc<Stage>, point: Point) -> Tally {
     let (arena, successor, user) = (&stage.arena, &stage.successor, &name(point));
     let victim = stage.victim(user, point).await;
-    died(&victim, victim.ask(Command::Read(Read::fresh(user))).await, user);
+    dies_of(Command::Read(Read::fresh(user)), &victim, user).await;
 
     let outcome = arena.settled(successor, &Read::fresh(user)).await;
     let sends = arena.sends(user);
@@ -104,6 +106,28 @@ async fn refresh_killed(stage: Arc<Stage>, point: Point) -> Tally {
     tally
 }
 
+pub(super) async fn s14_killed_at_every_step_of_a_refusal(kind: Kind) -> Tally {
+    let arena = Arena::start(PROGRAM, kind, Options::default()).await;
+    at_every_point(arena, points(kind, steps::REFUSED), refusal_killed).await
+}
+
+/// The user took the grant back at the provider, and the process that learns of it dies.
+async fn refusal_killed(stage: Arc<Stage>, point: Point) -> Tally {
+    let (arena, successor, user) = (&stage.arena, &stage.successor, &name(point));
+    let victim = stage.victim(user, point).await;
+    arena.provider.revoke_grant(user);
+    dies_of(Command::Read(Read::fresh(user)), &victim, user).await;
+
+    let outcome = arena.settled(successor, &Read::fresh(user)).await;
+    let marked = matches!(&outcome, Outcome::Failed { kind, .. } if kind.starts_with("NeedsReauthorization"));
+    assert!(marked, "{user}: {outcome:?}");
+    let mut tally = Tally { kills: 1, ..Tally::default() };
+    tally.count(&arena.sends(user));
+    arena.connect(successor, user).await;
+    works(arena, successor, user).await;
+    tally
+}
+
 /// The state says so, and so does an event.
 pub(super) fn assert_lost(outcome: &Outcome, worker: &Worker, user: &str) {
     assert!(matches!(outcome, Outcome::Failed { kind, .. } if kind == LOST), "{user}: {outcome:?}");
@@ -114,7 +138,10 @@ pub(super) fn assert_lost(outcome: &Outcome, worker: &Worker, user: &str) {
 pub(super) async fn works(arena: &Arena, worker: &Worker, user: &str) {
     let read = Read { use_at: Some(arena.calendar()), ..Read::fresh(user) };
     let outcome = arena.settled(worker, &read).await;
-    assert!(matches!(outcome, Outcome::Token { status: Some(200), .. }), "{user}: {outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::Token { status: Some(200), second: false, .. }),
+        "{user}: {outcome:?}"
+    );
     let stored = arena.stored_token(worker, user).await.expect("a refresh token is revoked");
     assert_eq!(stored.state, TokenState::Live, "{user}: {stored:?}");
     let gone = worker.read(Read::of(user)).await;
@@ -135,17 +162,17 @@ async fn connect_killed(stage: Arc<Stage>, point: Point) -> Tally {
         Ok(started) => {
             let Outcome::Url(url) = &started[0].outcome else { panic!("{user}: {started:?}") };
             let query = arena.visit(url, user).await;
-            died(&victim, victim.ask(Command::Complete { query: query.clone() }).await, user);
+            dies_of(Command::Complete { query: query.clone() }, &victim, user).await;
             // The browser's reload finds another process.
             let again = successor.tell(Command::Complete { query }).await;
             let finished = matches!(again, Outcome::Done(_));
             assert_eq!(finished, point == ("connect:take", Side::Before), "{user}: {again:?}");
         }
-        started => died(&victim, started, user),
+        Err(_) => assert!(victim.was_struck(), "{user}"),
     }
     let read = Read { use_at: Some(arena.calendar()), ..Read::of(user) };
     match arena.settled(successor, &read).await {
-        Outcome::Token { status: Some(200), .. } => {}
+        Outcome::Token { status: Some(200), second: false, .. } => {}
         Outcome::Failed { kind, .. } if kind == "NotConnected" => {
             assert_ne!(point, ("connect:write", Side::After), "the connection was stored");
             arena.connect(successor, user).await;
@@ -165,7 +192,7 @@ pub(super) async fn s14_killed_at_every_step_of_a_disconnect(kind: Kind) -> Tall
 async fn disconnect_killed(stage: Arc<Stage>, point: Point) -> Tally {
     let (arena, successor, user) = (&stage.arena, &stage.successor, &name(point));
     let victim = stage.victim(user, point).await;
-    died(&victim, victim.ask(Command::Disconnect { user: user.clone() }).await, user);
+    dies_of(Command::Disconnect { user: user.clone() }, &victim, user).await;
 
     let before = matches!(point, ("disconnect:cancel", _) | ("disconnect:delete", Side::Before));
     let outcome = arena.settled(successor, &Read::of(user)).await;
@@ -198,7 +225,7 @@ pub(super) async fn s14_killed_at_every_step_of_a_rotation(kind: Kind) -> Tally 
         let victim = arena.worker().await;
         arena.connect(&victim, &user).await;
         victim.arm(point.0, point.1, Signal::Kill).await;
-        died(&victim, victim.ask(Command::RotateSecret { next: next.to_owned() }).await, &user);
+        dies_of(Command::RotateSecret { next: next.to_owned() }, &victim, &user).await;
 
         let outcome = arena.settled(&successor, &Read::fresh(&user)).await;
         assert!(matches!(outcome, Outcome::Token { .. }), "by the secret in use: {outcome:?}");

@@ -5,6 +5,7 @@ mod clocks;
 mod kills;
 mod outages;
 mod peer;
+mod starts;
 mod stops;
 mod storms;
 
@@ -27,9 +28,11 @@ macro_rules! backend {
 }
 
 backend! { sqlite, Sqlite:
+    starts::s13_four_processes_start_at_once_on_nothing;
     storms::r02_eight_processes_send_once_per_generation;
     storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request;
     kills::s14_killed_at_every_step_of_a_refresh;
+    kills::s14_killed_at_every_step_of_a_refusal;
     kills::s14_killed_at_every_step_of_a_connect;
     kills::s14_killed_at_every_step_of_a_disconnect;
     kills::s14_killed_at_every_step_of_a_rotation;
@@ -42,9 +45,11 @@ backend! { sqlite, Sqlite:
     clocks::r12_clocks_ten_minutes_apart;
 }
 backend! { postgres, Postgres:
+    starts::s13_four_processes_start_at_once_on_nothing;
     storms::r02_eight_processes_send_once_per_generation;
     storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request;
     kills::s14_killed_at_every_step_of_a_refresh;
+    kills::s14_killed_at_every_step_of_a_refusal: ignore;
     kills::s14_killed_at_every_step_of_a_connect: ignore;
     kills::s14_killed_at_every_step_of_a_disconnect: ignore;
     kills::s14_killed_at_every_step_of_a_rotation: ignore;
@@ -58,9 +63,11 @@ backend! { postgres, Postgres:
     peer::a_real_provider_through_random_kills;
 }
 backend! { redis, Redis:
+    starts::s13_four_processes_start_at_once_on_nothing;
     storms::r02_eight_processes_send_once_per_generation;
     storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request: ignore;
     kills::s14_killed_at_every_step_of_a_refresh;
+    kills::s14_killed_at_every_step_of_a_refusal: ignore;
     kills::s14_killed_at_every_step_of_a_connect: ignore;
     kills::s14_killed_at_every_step_of_a_disconnect: ignore;
     kills::s14_killed_at_every_step_of_a_rotation: ignore;
@@ -73,9 +80,11 @@ backend! { redis, Redis:
     clocks::r12_clocks_ten_minutes_apart: ignore;
 }
 backend! { redis_cluster, RedisCluster:
+    starts::s13_four_processes_start_at_once_on_nothing: ignore;
     storms::r02_eight_processes_send_once_per_generation;
     storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request: ignore;
     kills::s14_killed_at_every_step_of_a_refresh: ignore;
+    kills::s14_killed_at_every_step_of_a_refusal: ignore;
     kills::s14_killed_at_every_step_of_a_connect: ignore;
     kills::s14_killed_at_every_step_of_a_disconnect: ignore;
     kills::s14_killed_at_every_step_of_a_rotation: ignore;

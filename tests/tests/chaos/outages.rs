@@ -20,7 +20,10 @@ use crate::outages::support::{blocking, on};
 /// A server of the scenario's own.
 enum Server {
     /// There is none: somebody holds the database's lock instead.
-    Sqlite { folder: TempDir, _lock: Option<SqliteConnection> },
+    Sqlite {
+        folder: TempDir,
+        _lock: Option<SqliteConnection>,
+    },
     Postgres(Postgres),
     Redis(Redis),
     Cluster(RedisCluster),
@@ -31,7 +34,7 @@ impl Server {
         match kind {
             Kind::Sqlite => {
                 Self::Sqlite { folder: tempfile::tempdir().expect("a temporary folder"), _lock: None }
-            },
+            }
             Kind::Postgres => {
                 Self::Postgres(blocking(|| Postgres::start(&postgres::Options::durable())).await)
             }
@@ -105,7 +108,11 @@ pub(super) async fn s02_store_restarted_while_a_reply_is_in_flight(kind: Kind) -
     gate.release();
     holder.until_event(&["PersistPending", "ada"]).await;
     let served = asking.await.expect("no panic");
-    assert_eq!(served, Outcome::Token { generation: 2, status: None }, "once the host was told");
+    assert_eq!(
+        served,
+        Outcome::Token { generation: 2, status: None, second: false },
+        "once the host was told"
+    );
 
     let server = server.comes().await;
     let asked = arena.settled(other, &Read::fresh("ada")).await;
@@ -157,7 +164,10 @@ pub(super) async fn r18_provider_down_for_hours(kind: Kind) -> Tally {
     for user in &users {
         let read = Read { use_at: Some(arena.calendar()), ..Read::of(user) };
         let outcome = arena.settled(&workers[0], &read).await;
-        assert!(matches!(outcome, Outcome::Token { status: Some(200), .. }), "{user}: {outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::Token { status: Some(200), second: false, .. }),
+            "{user}: {outcome:?}"
+        );
         tally.count(&arena.sends(user));
     }
     for worker in &workers {

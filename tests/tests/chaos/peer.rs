@@ -158,16 +158,13 @@ pub(super) async fn a_real_provider_through_random_kills(kind: Kind) -> Tally {
 
 /// The grant is alive, or the last kill ended it.
 async fn alive(crew: &Crew, provider: &OidcProvider, client: &Client, tally: &mut Tally, between: usize) {
-    let read = Read {
-        use_at: Some(format!("{}/me", provider.issuer())),
-        ..Read::fresh(PERSON)
-    };
+    let read = Read { use_at: Some(format!("{}/me", provider.issuer())), ..Read::fresh(PERSON) };
     let outcome = crew.worker(0).read(read.clone()).await;
     if matches!(&outcome, Outcome::Failed { kind, .. } if kind == LOST) {
         tally.losses += 1;
         assert!(tally.losses <= between, "{tally:?}: lost, and none of the dead had asked for a token");
     } else {
-        assert!(matches!(outcome, Outcome::Token { status: Some(200), .. }), "{outcome:?}");
+        assert!(matches!(outcome, Outcome::Token { status: Some(200), second: false, .. }), "{outcome:?}");
     }
     let stats = provider.stats(client).await;
     tally.sends = usize::try_from(stats.refresh_calls).expect("a count");

@@ -134,4 +134,3 @@ pub(super) async fn r07_stopped_with_the_reply_on_its_way(kind: Kind) -> Tally {
     works(arena, successor, "ada").await;
     tally
 }
-
