@@ -111,6 +111,10 @@ mod maintenance;
 mod oauth;
 pub mod provider;
 mod refresh;
+pub mod spill {
+    //! Where refreshed tokens go while the store is down.
+    pub use crate::refresh::{Spill, SpillFolder, Spilled};
+}
 pub mod seal;
 pub mod secret;
 pub mod store;

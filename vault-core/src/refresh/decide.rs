@@ -131,7 +131,8 @@ pub enum AfterSuccess {
     Applied,
     /// The spent token is still the stored one: write the next generation.
     Next,
-    /// Others were issued for the same token, under an earlier lease: ours become current, theirs an alternate.
+    /// Others were issued for the same token, under an earlier lease or refused since: ours become current, theirs an
+    /// alternate.
     Replace,
     /// Others were issued for the same token, under a later lease: ours become an alternate.
     Alternate,
@@ -152,7 +153,7 @@ pub fn after_success(spent: &Spent, stored: Option<&Stored>) -> AfterSuccess {
         AfterSuccess::Next
     } else if stored.parent != Some(spent.generation) {
         AfterSuccess::Discard
-    } else if stored.token_fence < spent.fence {
+    } else if stored.token_fence < spent.fence || stored.status != ConnectionStatus::Active {
         AfterSuccess::Replace
     } else {
         AfterSuccess::Alternate

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, printable};
 use crate::event::{NoObserver, Observer};
 use crate::http::HttpClient;
 use crate::oauth::{Discovery, Jwks};
-use crate::refresh::Flights;
+use crate::refresh::{self, Flights, Spill};
 use crate::seal::{DataKeyScope, KeyRing, Sealer};
 use crate::store::Stores;
 
@@ -28,6 +29,7 @@ pub struct VaultBuilder {
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
     key_scope: DataKeyScope,
+    spill: Option<Arc<dyn Spill>>,
     settings: Settings,
 }
 
@@ -41,6 +43,7 @@ impl VaultBuilder {
             entropy: Arc::new(SystemEntropy::default()),
             observer: Arc::new(NoObserver::default()),
             key_scope: DataKeyScope::default(),
+            spill: None,
             settings: Settings::default(),
         }
     }
@@ -98,6 +101,14 @@ impl VaultBuilder {
     /// A data key per user instead of per tenant: destroying it destroys all that the user stored, backups included.
     pub const fn data_key_per_user(mut self) -> Self {
         self.key_scope = DataKeyScope::User;
+        self
+    }
+
+    /// Where refreshed tokens go, sealed, while the store is down, such as
+    /// [`SpillFolder`](crate::spill::SpillFolder): without it they are held in memory, and lost if the process ends before
+    /// the store is back.
+    pub fn spill(mut self, spill: impl Spill) -> Self {
+        self.spill = Some(Arc::new(spill));
         self
     }
 
@@ -159,7 +170,7 @@ impl VaultBuilder {
         let timeout = self.settings.http_timeout;
         let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
         let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
-        Ok(Vault::new(Arc::new(Core {
+        let core = Arc::new(Core {
             stores,
             sealer,
             http,
@@ -170,9 +181,13 @@ impl VaultBuilder {
             discovery,
             jwks,
             flights: Flights::default(),
+            spill: self.spill,
             process,
             tasks: TaskTracker::new(),
-        })))
+            closing: CancellationToken::new(),
+        });
+        refresh::import(&core).await;
+        Ok(Vault::new(core))
     }
 }
 
