@@ -309,9 +309,8 @@ async fn a_provider_that_is_down_or_a_connector_switched_off_leaves_a_live_token
 
     // The request of unknown outcome has settled, and the next finds the connector off.
     world.expire_tokens();
-    let off = |event: &Event| {
-        matches!(event, Event::RefreshFailed { kind: ErrorKind::ConnectorDisabled, .. })
-    };
+    let off =
+        |event: &Event| matches!(event, Event::RefreshFailed { kind: ErrorKind::ConnectorDisabled, .. });
     world.until_event(off).await;
     let error = world.token("alice").await.expect_err("nothing is refreshed");
     assert_eq!(*error.kind(), ErrorKind::ConnectorDisabled);

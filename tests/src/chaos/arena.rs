@@ -202,11 +202,9 @@ impl Arena {
     }
 }
 
-/// The simulator's definition, with a settle time of its own.
+/// The simulator's definition, with a settle time of its own; a connection may be refreshed again at once.
 fn definition(provider: &Simulator, settle: Option<u64>) -> String {
-    let toml = provider.provider_toml();
-    match settle {
-        Some(settle) => toml.replace("[refresh_policy]", &format!("[refresh_policy]\nsettle = {settle}")),
-        None => toml,
-    }
+    let settle = settle.map(|secs| format!("settle = {secs}\n")).unwrap_or_default();
+    let policy = format!("[refresh_policy]\nmin_interval = 0\n{settle}");
+    provider.provider_toml().replace("[refresh_policy]\n", &policy)
 }

@@ -102,7 +102,7 @@ impl Storage {
             Self::Sqlite { path } => Stores::from_backend(SqliteStore::open(path).await?),
             Self::Postgres { url, schema } => {
                 // Dozens of processes share the server.
-                let pool = PgPoolOptions::new().max_connections(3).acquire_timeout(Duration::from_secs(5));
+                let pool = PgPoolOptions::new().max_connections(3).acquire_timeout(Duration::from_secs(30));
                 let options = PostgresOptions::new().schema(schema)?.pool(pool);
                 Stores::from_backend(options.connect(url).await?)
             }

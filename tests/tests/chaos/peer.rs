@@ -95,7 +95,7 @@ scopes_check = "subset_ok"
 endpoints = {{ issuer = "{issuer}", discovery = {{}} }}
 authorize = {{ pkce.mode = "required" }}
 client_auth = {{ kinds = ["basic"] }}
-refresh_policy = {{ settle = 2, reuse = {{ mode = "family" }} }}
+refresh_policy = {{ min_interval = 0, settle = 2, reuse = {{ mode = "family" }} }}
 identity = {{ source = "id_token" }}
 "#
     );
@@ -125,7 +125,7 @@ fn random(below: usize) -> usize {
 /// Access tokens live for two seconds. Every loss follows a kill between the request and the write of what came back: nobody
 /// could have kept that token. The person connects again, and it goes on.
 pub(super) async fn a_real_provider_through_random_kills(kind: Kind) -> Tally {
-    let (goal, pause) = sized((40, 1000), (600, 3000));
+    let (goal, kills, pause) = sized((40, 3, 1000), (600, 20, 3000));
     let (provider, client) = (OidcProvider::running(), Client::short());
     provider.register(&client).await;
     let crew = Arc::new(Crew::start(setup(kind, &provider, &client)).await);
@@ -137,7 +137,7 @@ pub(super) async fn a_real_provider_through_random_kills(kind: Kind) -> Tally {
         working.spawn(Arc::clone(&crew).work(place));
     }
     let (mut tally, mut between) = (Tally::default(), 0);
-    while provider.stats(&client).await.refresh_ok < goal || tally.kills < 3 {
+    while provider.stats(&client).await.refresh_ok < goal || tally.kills < kills {
         tokio::time::sleep(Duration::from_millis((pause / 2 + random(pause)) as u64)).await;
         between += usize::from(crew.kill(random(PROCESSES)).await);
         tally.kills += 1;
