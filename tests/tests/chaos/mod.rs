@@ -47,7 +47,7 @@ backend! { sqlite, Sqlite:
 backend! { postgres, Postgres:
     starts::s13_four_processes_start_at_once_on_nothing;
     storms::r02_eight_processes_send_once_per_generation;
-    storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request;
+    storms::r02_a_thousand_readers_in_each_of_four_processes_cause_one_request: ignore;
     kills::s14_killed_at_every_step_of_a_refresh;
     kills::s14_killed_at_every_step_of_a_refusal: ignore;
     kills::s14_killed_at_every_step_of_a_connect: ignore;

@@ -89,7 +89,8 @@ pub(super) async fn used(arena: &Arena, worker: &Worker, user: &str) {
 }
 
 pub(super) async fn r02_a_thousand_readers_in_each_of_four_processes_cause_one_request(kind: Kind) -> Tally {
-    const SLACK: Duration = Duration::from_secs(5);
+    /// For 4000 readers on a busy machine.
+    const SLACK: Duration = Duration::from_secs(10);
     let arena = Arena::start(PROGRAM, kind, strictest()).await;
     let workers = arena.workers(4).await;
     arena.connect(&workers[0], "ada").await;
