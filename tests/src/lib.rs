@@ -7,6 +7,7 @@ pub mod backend;
 mod canary;
 pub mod chaos;
 mod checks;
+pub mod crowd;
 pub mod load;
 mod polled;
 pub mod servers;

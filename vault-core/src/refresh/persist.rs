@@ -60,7 +60,9 @@ impl Driver {
         let now = self.core.now();
         let tokens = merged(at.tokens(), &reply, now);
         drop(reply);
-        let due_at = schedule::due_at(&self.core, registered.provider.spec(), &tokens, now)?;
+        // Nothing may fail between the reply and the first write: without random bytes it comes due unspread.
+        let due_at = schedule::due_at(&self.core, registered.provider.spec(), &tokens, now)
+            .unwrap_or_else(|_| tokens.default_access().and_then(|access| access.expires_at));
         let issued = Issued { key: self.goal.key.clone(), spent, tokens, due_at };
         let mut known = Some(at);
         let mut pause = FIRST_PAUSE;
