@@ -40,6 +40,8 @@ pub enum Storage {
         url: String,
         /// Its name.
         schema: String,
+        /// How long a call waits for a connection.
+        patience: Duration,
     },
     /// The keys of a prefix.
     Redis {
@@ -69,16 +71,20 @@ impl Storage {
     pub fn shared(kind: Kind, folder: &std::path::Path) -> Self {
         match kind {
             Kind::Sqlite => Self::Sqlite { path: folder.join("vault.db") },
-            Kind::Postgres => Self::postgres(address("VAULT_TEST_POSTGRES")),
+            Kind::Postgres => {
+                let (url, schema) = (address("VAULT_TEST_POSTGRES"), unique_name());
+                // A thousand readers at once wait for each other.
+                Self::Postgres { url, schema, patience: Duration::from_secs(30) }
+            }
             Kind::Redis => Self::redis(address("VAULT_TEST_REDIS")),
             Kind::RedisCluster => Self::cluster(addresses("VAULT_TEST_REDIS_CLUSTER")),
         }
     }
 
-    /// A new schema on that server.
+    /// A new schema on that server. A call fails soon when it is away.
     #[must_use]
     pub fn postgres(url: String) -> Self {
-        Self::Postgres { url, schema: unique_name() }
+        Self::Postgres { url, schema: unique_name(), patience: Duration::from_secs(2) }
     }
 
     /// A new prefix on that server.
@@ -100,9 +106,9 @@ impl Storage {
     pub async fn open(&self) -> Result<Stores, StoreError> {
         Ok(match self {
             Self::Sqlite { path } => Stores::from_backend(SqliteStore::open(path).await?),
-            Self::Postgres { url, schema } => {
+            Self::Postgres { url, schema, patience } => {
                 // Dozens of processes share the server.
-                let pool = PgPoolOptions::new().max_connections(3).acquire_timeout(Duration::from_secs(30));
+                let pool = PgPoolOptions::new().max_connections(3).acquire_timeout(*patience);
                 let options = PostgresOptions::new().schema(schema)?.pool(pool);
                 Stores::from_backend(options.connect(url).await?)
             }
