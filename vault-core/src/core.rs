@@ -14,6 +14,7 @@ use crate::oauth::{Discovery, Jwks};
 use crate::refresh::{Flights, Spill};
 use crate::seal::Sealer;
 use crate::store::Stores;
+use crate::store_clock::StoreClock;
 use crate::tasks::Tasks;
 use crate::upkeep::Slots;
 
@@ -23,6 +24,8 @@ pub(crate) struct Core {
     pub(crate) sealer: Sealer,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The same, to be set by the store's clock; `None` when the host's is to be believed.
+    pub(crate) store_clock: Option<Arc<StoreClock>>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) settings: Settings,
@@ -98,6 +101,19 @@ impl Core {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now().into()
+    }
+
+    /// The store's clock says `now`. Whether ours turns out to have been well ahead of it.
+    pub(crate) fn hear(&self, now: Timestamp) -> bool {
+        self.store_clock.as_ref().is_some_and(|clock| clock.hear(now))
+    }
+
+    /// Sets our clock by the store's.
+    pub(crate) async fn ask_time(&self) -> Result<(), Error> {
+        if let Some(clock) = &self.store_clock {
+            clock.hear(self.stores.connections.now().await?);
+        }
+        Ok(())
     }
 
     pub(crate) fn report(&self, event: &Event) {

@@ -118,6 +118,7 @@ pub mod spill {
 pub mod seal;
 pub mod secret;
 pub mod store;
+mod store_clock;
 mod tasks;
 mod token;
 mod upkeep;

@@ -41,6 +41,7 @@ pub(crate) async fn pass(core: &Arc<Core>, limit: u32) -> Result<Maintenance, Er
     if core.sealer.restore_canary().await? {
         core.report(&Event::StorageEmptied);
     }
+    core.ask_time().await?;
     refresh::import(core).await;
     let purged = core.stores.flows.purge_expired(core.now(), limit).await?;
     let (refreshes, revocations) =

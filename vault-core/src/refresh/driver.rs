@@ -134,6 +134,10 @@ impl Driver {
                 Some(registered) => registered,
                 None => self.registered().await?,
             };
+            let wanted = self.core.now().saturating_add(self.core.settings.min_ttl);
+            if lease.set_back && !self.goal.rejected && lives_beyond(at.tokens(), wanted) {
+                return Ok(Step::Done(Ok(Arc::new(at.to_read()))));
+            }
             if let Some(landing) = self.too_soon(&registered, &at) {
                 return Ok(Step::Done(landing));
             }

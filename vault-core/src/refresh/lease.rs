@@ -17,6 +17,8 @@ pub(super) struct Held<'a> {
     key: &'a ConnectionKey,
     holder: AttemptId,
     pub(super) fence: u64,
+    /// Our clock was well ahead of the store's: what seemed due may not be.
+    pub(super) set_back: bool,
     /// The store's clock when it was granted, and ours when we heard of it.
     granted_at: (Timestamp, Duration),
     /// Ours until then, by the monotonic clock, whatever happens to the store or to us.
@@ -53,6 +55,7 @@ impl<'a> Held<'a> {
                 key,
                 holder,
                 fence: lease.fence,
+                set_back: core.hear(lease.granted_at),
                 granted_at: (lease.granted_at, core.clock.monotonic()),
                 deadline: Mutex::new(asked_at.saturating_add(ttl)),
             }),
