@@ -96,6 +96,7 @@ impl Arena {
             lease_ttl: options.lease_ttl,
             http_timeout: options.http_timeout,
             clock_ahead: 0,
+            follow_store: false,
             trace: false,
         };
         let arena = Self { provider, setup, clock, program: Path::new(program).to_owned(), _folder: None };

@@ -29,6 +29,8 @@ pub struct Setup {
     pub http_timeout: Duration,
     /// How far the wall clock is ahead, in milliseconds.
     pub clock_ahead: i64,
+    /// Goes by the storage's clock, as vaults do; else by its own, so that time can be skipped.
+    pub follow_store: bool,
     /// Says every step that it takes.
     pub trace: bool,
 }

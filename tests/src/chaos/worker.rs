@@ -56,6 +56,7 @@ async fn start(setup: Setup) -> Desk {
         .redirect_uri(REDIRECT_URI)
         .observer(Reporter)
         .clock(clock.clone())
+        .follow_store_clock(setup.follow_store)
         .lease_ttl(setup.lease_ttl)
         .http_timeout(setup.http_timeout)
         .build()

@@ -112,6 +112,7 @@ identity = {{ source = "id_token" }}
         lease_ttl: Duration::from_secs(3),
         http_timeout: Duration::from_millis(1400),
         clock_ahead: 0,
+        follow_store: true,
         trace: true,
     }
 }

@@ -31,7 +31,7 @@ pub(super) async fn everywhere(workers: &[Arc<Worker>], read: &Read) -> Vec<Answ
 }
 
 /// Longer than the provider's access tokens live.
-pub(super) const LATER: Duration = Duration::from_secs(2 * 60 * 60);
+const LATER: Duration = Duration::from_secs(2 * 60 * 60);
 
 pub(super) async fn r02_eight_processes_send_once_per_generation(kind: Kind) -> Tally {
     let (users, rounds) = sized((2, 2), (10, 10));
@@ -80,7 +80,7 @@ pub(super) async fn r02_eight_processes_send_once_per_generation(kind: Kind) -> 
 }
 
 /// The token is good.
-pub(super) async fn used(arena: &Arena, worker: &Worker, user: &str) {
+async fn used(arena: &Arena, worker: &Worker, user: &str) {
     let outcome = worker.read(Read { use_at: Some(arena.calendar()), ..Read::of(user) }).await;
     assert!(
         matches!(outcome, Outcome::Token { status: Some(200), second: false, .. }),
