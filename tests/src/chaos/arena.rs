@@ -8,7 +8,7 @@ use url::Url;
 use vault_testkit::simulator::{Call, Endpoint, Rotation, Simulator, TokenInfo};
 
 use super::clock::SkipClock;
-use super::mail::{PATIENCE, Worker};
+use super::process::{PATIENCE, Worker};
 use super::protocol::{Command, Outcome, Read, Setup};
 use super::storage::{Kind, Storage};
 

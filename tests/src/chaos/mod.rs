@@ -7,17 +7,17 @@
 
 mod arena;
 mod clock;
-mod mail;
+mod desk;
+mod process;
 pub mod protocol;
 mod report;
 pub mod steps;
 mod storage;
-mod work;
 mod worker;
 
 pub use self::arena::{Arena, Options, Sends};
 pub use self::clock::SkipClock;
-pub use self::mail::{Died, Worker};
+pub use self::process::{Died, Worker};
 pub use self::report::{Tally, sized};
 pub use self::storage::{Kind, Storage};
 pub use self::worker::run;

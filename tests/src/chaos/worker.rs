@@ -11,9 +11,9 @@ use vault_http::GuardedHttp;
 use vault_testkit::faults::FaultStore;
 
 use super::clock::SkipClock;
+use super::desk::Desk;
 use super::protocol::{Answer, Command, Line, Order, Setup};
 use super::steps::{Steps, Wire, say};
-use super::work::Desk;
 use crate::KEYS;
 
 /// Nothing listens there: the test reads the redirect itself.
