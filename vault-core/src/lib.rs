@@ -103,6 +103,7 @@ mod disconnect;
 pub mod entropy;
 mod error;
 pub mod event;
+pub mod explain;
 pub mod guide;
 pub mod http;
 pub mod id;

@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use vault_core::clock::{Clock, SystemClock};
-use vault_core::store::{StoreError, StoreErrorKind, Stores};
+use vault_core::clock::{Clock, SystemClock, Timestamp};
+use vault_core::store::{Lease, LeaseAcquire, StoreError, StoreErrorKind, Stores};
 
 mod wrap;
 
@@ -66,6 +66,8 @@ pub trait Watch: fmt::Debug + Send + Sync + 'static {
 pub struct FaultStore {
     inner: Stores,
     clock: Arc<dyn Clock>,
+    /// Whether that is the store's clock too.
+    tells_time: bool,
     watch: Option<Arc<dyn Watch>>,
     script: Arc<Mutex<Script>>,
 }
@@ -93,13 +95,15 @@ impl FaultStore {
     /// Without faults, until told otherwise. [`Fault::Delay`] waits by the system's clock.
     #[must_use]
     pub fn new(inner: Stores) -> Self {
-        Self::with_clock(inner, Arc::new(SystemClock::new()))
+        let clock = Arc::new(SystemClock::new());
+        Self { tells_time: false, ..Self::with_clock(inner, clock) }
     }
 
-    /// Without faults, until told otherwise. [`Fault::Delay`] waits by `clock`.
+    /// Without faults, until told otherwise, in a world whose only clock is `clock`: [`Fault::Delay`] waits by it, and it
+    /// is what the store says that its time is. Leases still lapse by the clock of the store inside.
     #[must_use]
     pub fn with_clock(inner: Stores, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, watch: None, script: Arc::default() }
+        Self { inner, clock, tells_time: true, watch: None, script: Arc::default() }
     }
 
     /// Tells `watch` of every call from now on.
@@ -174,6 +178,19 @@ impl FaultStore {
 
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn granted(&self, answer: LeaseAcquire) -> LeaseAcquire {
+        match answer {
+            LeaseAcquire::Acquired(lease) => {
+                LeaseAcquire::Acquired(Lease { granted_at: self.time(lease.granted_at), ..lease })
+            }
+            other => other,
+        }
+    }
+
+    fn time(&self, said: Timestamp) -> Timestamp {
+        if self.tells_time { self.clock.now().into() } else { said }
     }
 
     /// Makes one call, with what the script has in store for it.

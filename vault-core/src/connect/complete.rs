@@ -17,6 +17,7 @@ use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{self, Account, ExchangeRequest, Expected};
 use crate::provider::endpoints::Endpoints;
 use crate::provider::spec::{CallbackMethod, Capture, IdentitySource, IssMode, ScopesCheck, Spec};
+use crate::refresh::schedule;
 use crate::secret::SecretString;
 use crate::store::FlowRecord;
 
@@ -268,6 +269,7 @@ async fn judge(
         scopes: scopes.clone(),
         requested: flow.requested.clone(),
         config: config.clone(),
+        reconsent_due_at: schedule::reconsent_due_at(spec, core.now()),
     };
     let tokens = TokenSet {
         access: vec![Access {

@@ -10,6 +10,9 @@ use crate::error::Error;
 use crate::id::{AttemptId, ConnectionKey};
 use crate::store::LeaseAcquire;
 
+/// A request leaves so soon after its marker, or not at all: every settle is longer than a request by no less.
+const MARGIN: Duration = Duration::from_secs(5);
+
 /// A lease that this process holds.
 #[derive(Debug)]
 pub(super) struct Held<'a> {
@@ -83,8 +86,8 @@ impl<'a> Held<'a> {
     }
 
     /// Step 7, the send gate.
-    pub(super) fn covers(&self, request: Duration) -> bool {
-        may_send(self.core.clock.monotonic(), request, *self.deadline())
+    pub(super) fn covers(&self, request: Duration, marked_at: Duration) -> bool {
+        may_send(self.core.clock.monotonic(), request, *self.deadline(), marked_at.saturating_add(MARGIN))
     }
 
     /// The store's clock.

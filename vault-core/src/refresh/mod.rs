@@ -45,3 +45,4 @@ pub use self::read::TokenRequest;
 pub(crate) use self::read::report_rejected;
 pub(crate) use self::spill::import;
 pub use self::spill::{Spill, SpillFolder, Spilled};
+pub(crate) use self::state::State;

@@ -162,6 +162,7 @@ impl Issued {
         state.max_fence = state.max_fence.max(self.spent.fence);
         state.obtained_by = Some(self.spent.attempt);
         state.attempt = None;
+        state.promotions = 0;
         (state.failures, state.not_before) = (0, None);
         if changed(&old, &tokens) {
             renew_summary(core, &mut record, &tokens).await?;

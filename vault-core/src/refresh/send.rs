@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::decide::{Spent, mark};
 use super::driver::{Driver, Step};
 use super::lease::Held;
+use super::outcome::Sent;
 use super::state::At;
 use crate::connect::origin;
 use crate::connector::Registered;
@@ -27,11 +28,13 @@ impl Driver {
         let endpoints = registered.endpoints(&self.core, &config).await?;
         self.check_grant(&at, &registered.registration.client_id, &origin(endpoints.refresh_or_token()))?;
 
+        let marked_at = self.core.clock.monotonic();
         // Step 6: the marker rides on the same write as the fence.
         let attempt = AttemptId::random(&*self.core.entropy)?;
         let Some(marker) = mark(&at.view(), attempt, lease.fence, lease.now()) else {
             return Ok(Step::Again);
         };
+        let before = at.view().attempt;
         at.state.attempt = Some(marker);
         at.state.max_fence = lease.fence;
         if !self.write(&mut at).await? {
@@ -42,10 +45,11 @@ impl Driver {
             generation: at.loaded.record.generation,
             attempt,
             fence: lease.fence,
+            promotions: at.state.promotions,
         };
         // Step 7.
-        if !lease.covers(self.core.settings.http_timeout) {
-            self.take_back(at, &spent).await;
+        if !lease.covers(self.core.settings.http_timeout, marked_at) {
+            self.take_back(at, &spent, before).await;
             return Ok(Step::Again);
         }
         // Step 8.
@@ -62,7 +66,10 @@ impl Driver {
                 self.check_account(registered.provider.spec(), &at, &reply)?;
                 self.persist(registered, at, spent, reply).await.map(Step::Done)
             }
-            Err(failure) => self.failed(lease, registered, at, &spent, failure, may_resend).await,
+            Err(failure) => {
+                let sent = Sent { at, spent, before, may_resend };
+                self.failed(lease, registered, sent, failure).await
+            }
         }
     }
 

@@ -6,6 +6,7 @@ use crate::connector::Connectors;
 use crate::core::Core;
 use crate::disconnect::{self, Disconnected, OwedRevocation};
 use crate::error::Error;
+use crate::explain::{self, Explanation};
 use crate::id::{ConnectionKey, ConnectorId, Owner, Slot, TenantId, UserId};
 use crate::listing::{self, ConnectionInfo, ConnectionPage};
 use crate::refresh::TokenRequest;
@@ -134,16 +135,32 @@ impl OwnerHandle {
     /// Cancel safe: it only reads.
     pub async fn owed_revocations(&self) -> Result<Vec<OwedRevocation>, Error> {
         let (tenant, owner) = self.scope.clone()?;
-        let mut all = Vec::new();
-        let mut page = Page::first(200);
-        loop {
-            let listed = self.core.stores.connections.list_owed(&tenant, Some(&owner), &page).await?;
-            all.extend(listed.items.into_iter().map(OwedRevocation::from));
-            page.after = listed.next;
-            if page.after.is_none() {
-                return Ok(all);
-            }
-        }
+        listing::owed_by(&self.core, &tenant, &owner).await
+    }
+
+    /// Why a connection is as it is: state, last failure of the provider, refreshes, who refreshes it now, what is owed,
+    /// and what user, admin and operator can do. For support and for a page of the operator's; it costs a handful of
+    /// store calls.
+    ///
+    /// # Errors
+    /// When the store is not available. Whatever is wrong with the connection is part of the answer.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it only reads.
+    #[tracing::instrument(name = "vault.explain", skip_all)]
+    pub async fn explain(&self, connector: &ConnectorId) -> Result<Explanation, Error> {
+        self.explain_slot(connector, Slot::default()).await
+    }
+
+    /// The same for one of several accounts.
+    ///
+    /// # Errors
+    /// As [`explain`](Self::explain).
+    ///
+    /// # Cancel safety
+    /// As [`explain`](Self::explain).
+    pub async fn explain_slot(&self, connector: &ConnectorId, slot: Slot) -> Result<Explanation, Error> {
+        explain::explain(&self.core, self.key(connector, slot)?).await
     }
 
     fn key(&self, connector: &ConnectorId, slot: Slot) -> Result<ConnectionKey, Error> {
