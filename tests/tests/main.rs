@@ -4,6 +4,7 @@ mod accounts;
 mod audit;
 mod backends;
 mod callback;
+mod chaos;
 mod conformance;
 mod connect;
 mod connectors;
