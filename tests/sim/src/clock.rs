@@ -22,7 +22,9 @@ impl TrueTime {
     }
 
     pub(crate) fn advance_to(&self, moment: Duration) {
-        self.0.fetch_max(u64::try_from(moment.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        // Rounded up: whoever waits for `moment` must find it past.
+        let micros = moment.as_nanos().div_ceil(1000);
+        self.0.fetch_max(u64::try_from(micros).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
