@@ -6,6 +6,7 @@ mod context;
 mod node;
 mod servers;
 mod session;
+mod sim;
 mod test;
 
 use std::io::{self, Read};
@@ -18,6 +19,7 @@ const HELP: &str = "\
 cargo xtask test               start the servers, run every test, the benches once and the quickstart; stop the servers
 cargo xtask test -- ARGS       start the servers and run `cargo test ARGS`, say `-p vault-http` or a test's name
 cargo xtask conformance        start the servers, hold every storage backend to the contract, and print a table of that
+cargo xtask sim [ARGS]         simulate the whole vault: --seed N replays one, --seeds K and --steps S say how much
 cargo xtask servers            start the servers, print the variables that tests read, stop at Ctrl-C or end of stdin
 cargo xtask help               this text
 
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         ["test", "--", rest @ ..] | ["test", rest @ ..] => test::some(rest),
         ["conformance"] => conformance::run(),
         ["servers"] => serve(),
+        ["sim", rest @ ..] => sim::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)

@@ -12,12 +12,11 @@ use crate::provider::{Ended, Refusal, Tag};
 
 /// A process of the application: which of them, and how often it was started before.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub struct Pid {
+pub(crate) struct Pid {
     /// Which.
-    pub slot: usize,
+    pub(crate) slot: usize,
     /// Which start of it.
-    pub life: u32,
+    pub(crate) life: u32,
 }
 
 impl fmt::Debug for Pid {
@@ -28,48 +27,44 @@ impl fmt::Debug for Pid {
 
 /// One entry.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Entry {
+pub(crate) struct Entry {
     /// True time since the start.
-    pub at: Duration,
+    pub(crate) at: Duration,
     /// Who did it, or had it done to it.
-    pub pid: Option<Pid>,
+    pub(crate) pid: Option<Pid>,
     /// Which connection it concerns.
-    pub conn: Option<usize>,
+    pub(crate) conn: Option<usize>,
     /// What.
-    pub what: What,
+    pub(crate) what: What,
 }
 
 /// Where a connection stands in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Which successful connect.
-    pub incarnation: Incarnation,
+    pub(crate) incarnation: Incarnation,
     /// Which token set.
-    pub generation: u64,
+    pub(crate) generation: u64,
     /// Whether it works.
-    pub status: ConnectionStatus,
+    pub(crate) status: ConnectionStatus,
     /// The access token, and so the reply that is stored.
-    pub tag: Tag,
+    pub(crate) tag: Tag,
 }
 
 /// What the provider knows when a record is written, and no client can.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Truth {
+pub(crate) struct Truth {
     /// Whether the refresh token of the stored reply would work now.
-    pub alive: bool,
+    pub(crate) alive: bool,
     /// The grant's refresh tokens that work and were never used.
-    pub unspent: Vec<usize>,
+    pub(crate) unspent: Vec<usize>,
     /// Whether and why the grant ended.
-    pub ended: Option<Ended>,
+    pub(crate) ended: Option<Ended>,
 }
 
 /// What a fault does to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It never arrives, and the caller knows.
     NotSent,
     /// It never arrives, and the caller cannot know.
@@ -80,8 +75,8 @@ pub enum Fault {
 
 /// What can happen.
 #[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum What {
+#[expect(dead_code, reason = "some of it only who reads a history wants to know")]
+pub(crate) enum What {
     /// The vault calls a store or a provider.
     Called { call: u64, what: &'static str },
     /// The call took effect; nobody knows yet.
@@ -171,8 +166,7 @@ impl History {
     }
 
     /// In order.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
     }
 

@@ -153,7 +153,7 @@ fn tokens(world: &mut World, pid: Pid, call: u64, spent: Option<Tag>, issued: Ta
 
 fn revoke(world: &mut World, pid: Pid, call: u64, form: &Form) -> HttpResponse {
     if let Some(tag) = form.get("token").and_then(|token| Tag::parse(token)) {
-        world.grants[tag.grant].ended.get_or_insert(Ended::ByApp);
+        world.grants[tag.grant].ended.get_or_insert(Ended::App);
         world.note(Some(pid), Some(tag.conn), What::Revoked { call, grant: tag.grant });
     }
     reply(StatusCode::OK, &json!({}))

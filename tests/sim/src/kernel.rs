@@ -123,7 +123,7 @@ impl Kernel {
     fn look_around(&self) {
         let mut world = self.lock();
         let now = world.now();
-        let patience = Duration::from_secs(20 * 60);
+        let patience = Duration::from_secs(40 * 60);
         let before = Timestamp::from(Clock::now(&self.time)).saturating_sub(patience);
         for conn in 0..world.conns.len() {
             let key = world.conns[conn].key.clone();
@@ -151,8 +151,9 @@ impl Kernel {
             world.weather = Weather::calm();
             world.note(None, None, What::Calm);
         }
+        // Longer than a clock was ever wrong.
         for round in 0..60 {
-            let after = if round < 20 { 30 * round } else { 600 + 600 * (round - 20) };
+            let after = if round < 20 { 30 * round } else { 600 + 1800 * (round - 20) };
             for slot in 0..PROCESSES {
                 self.plan(Duration::from_secs(60 + after), Task::Maintain(slot));
             }
@@ -180,7 +181,8 @@ impl Kernel {
             }
             return true;
         }
-        let next = [next.map(|(at, _)| at), self.next_call(), self.next_sleeper()].into_iter().flatten().min();
+        let next =
+            [next.map(|(at, _)| at), self.next_call(), self.next_sleeper()].into_iter().flatten().min();
         if let Some(moment) = next.filter(|_| !self.calm || !self.agenda.is_empty() || self.is_busy()) {
             self.time.advance_to(moment);
             return true;
@@ -194,9 +196,10 @@ impl Kernel {
 
     fn moves(&self) -> Vec<Move> {
         let (now, world) = (self.time.now(), self.world.lock());
-        let ready = world.calls.iter().filter(|(_, call)| {
-            call.ready <= now && call.phase != crate::call::Phase::Answered
-        });
+        let ready = world
+            .calls
+            .iter()
+            .filter(|(_, call)| call.ready <= now && call.phase != crate::call::Phase::Answered);
         let mut moves: Vec<_> = ready.map(|(id, _)| Move::Call(*id)).collect();
         let runs = (0..PROCESSES).filter(|slot| world.woken[*slot] && self.processes[*slot].paused.is_none());
         moves.extend(runs.map(Move::Run));
@@ -243,12 +246,7 @@ impl Kernel {
     }
 
     /// Hands a request to a process.
-    pub(crate) fn ask(
-        &mut self,
-        slot: usize,
-        op: Op,
-        work: impl Future<Output = Reply> + Send + 'static,
-    ) {
+    pub(crate) fn ask(&mut self, slot: usize, op: Op, work: impl Future<Output = Reply> + Send + 'static) {
         let pid = self.processes[slot].pid;
         let id = {
             let mut world = self.world.lock();

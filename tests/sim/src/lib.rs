@@ -15,11 +15,11 @@ mod audit;
 mod call;
 pub mod check;
 mod clock;
-pub mod history;
+mod history;
 mod http;
 mod kernel;
 mod process;
-pub mod provider;
+mod provider;
 mod rng;
 mod setup;
 mod store;
@@ -31,7 +31,8 @@ mod world;
 use std::collections::BTreeMap;
 
 use self::check::Verdict;
-use self::history::History;
+pub use self::history::History;
+pub use self::provider::Mode;
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]

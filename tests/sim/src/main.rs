@@ -102,7 +102,10 @@ fn report(seed: u64, run: &Run) {
 }
 
 fn table(total: &Total) {
-    println!("\n{:<16}{:>10}{:>10}{:>10}{:>12}  lost, unavoidably", "mode", "connects", "sends", "refreshes", "hand-outs");
+    println!(
+        "\n{:<16}{:>10}{:>10}{:>10}{:>12}  lost, unavoidably",
+        "mode", "connects", "sends", "refreshes", "hand-outs"
+    );
     for (mode, of) in &total.tally.modes {
         let lost: Vec<_> = of.lost.iter().map(|(why, count)| format!("{why} {count}")).collect();
         let mode = format!("{mode:?}");

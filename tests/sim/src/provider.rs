@@ -26,7 +26,7 @@ pub enum Mode {
 
 impl Mode {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Static,
         Self::Strict,
         Self::Family,
@@ -60,16 +60,15 @@ impl Mode {
 
 /// Everything a token says about itself: to whom it was issued, and which one it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub struct Tag {
+pub(crate) struct Tag {
     /// Which connection's user authorized it.
-    pub conn: usize,
+    pub(crate) conn: usize,
     /// Which of their grants, over all users.
-    pub grant: usize,
+    pub(crate) grant: usize,
     /// Which refresh token of the grant; for an access token, the one it came with.
-    pub refresh: usize,
+    pub(crate) refresh: usize,
     /// Which access token of the grant; 0 for a refresh token.
-    pub access: usize,
+    pub(crate) access: usize,
 }
 
 /// Stands in every secret of the simulation.
@@ -96,8 +95,7 @@ impl fmt::Debug for Tag {
 
 /// Why a refresh token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// It was used before.
     Spent,
     /// It was used before, and that ended the grant.
@@ -110,14 +108,13 @@ pub enum Refusal {
 
 /// Why a grant ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Ended {
+pub(crate) enum Ended {
     /// The app revoked it.
-    ByApp,
+    App,
     /// The user or an administrator took it away.
-    ByUser,
+    User,
     /// A spent refresh token came back.
-    ByReuse,
+    Reuse,
 }
 
 #[derive(Debug)]
@@ -152,7 +149,7 @@ impl Grant {
     pub(crate) fn spend(&mut self, now: Duration, serial: usize) -> Result<usize, Refusal> {
         if let Err(refusal) = self.judge(now, serial) {
             if refusal == Refusal::FamilyKilled {
-                self.ended = Some(Ended::ByReuse);
+                self.ended = Some(Ended::Reuse);
             }
             return Err(refusal);
         }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use vault_core::entropy::{Entropy, EntropyError};
 
-/// SplitMix64: small, and the same everywhere and always.
+/// `SplitMix64`: small, and the same everywhere and always.
 #[derive(Debug, Clone)]
 pub(crate) struct Rng(u64);
 

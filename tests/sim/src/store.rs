@@ -59,9 +59,7 @@ impl SimStore {
         call(&self.world, label, effect, |fault| {
             Err(match fault {
                 Fault::NotSent => StoreError::new(StoreErrorKind::Busy, "simulated"),
-                Fault::Lost | Fault::AnswerLost => {
-                    StoreError::new(StoreErrorKind::Unavailable, "simulated")
-                }
+                Fault::Lost | Fault::AnswerLost => StoreError::new(StoreErrorKind::Unavailable, "simulated"),
             })
         })
         .await
@@ -251,9 +249,8 @@ impl ConnectorStore for SimStore {
 
     async fn put(&self, record: &ConnectorRecord, condition: Condition) -> Answer<NamedPut> {
         let record = record.clone();
-        let work = move |inner: MemoryStore| async move {
-            ConnectorStore::put(&inner, &record, condition).await
-        };
+        let work =
+            move |inner: MemoryStore| async move { ConnectorStore::put(&inner, &record, condition).await };
         self.plain("put_connector", None, work).await
     }
 
@@ -285,16 +282,10 @@ impl FlowStore for SimStore {
         self.plain("take_flow", None, move |inner| async move { inner.take(&hash).await }).await
     }
 
-    async fn cancel(
-        &self,
-        tenant: &TenantId,
-        owner: &Owner,
-        connector: Option<&ConnectorId>,
-    ) -> Answer<u64> {
+    async fn cancel(&self, tenant: &TenantId, owner: &Owner, connector: Option<&ConnectorId>) -> Answer<u64> {
         let (tenant, owner, connector) = (tenant.clone(), owner.clone(), connector.cloned());
-        let work = move |inner: MemoryStore| async move {
-            inner.cancel(&tenant, &owner, connector.as_ref()).await
-        };
+        let work =
+            move |inner: MemoryStore| async move { inner.cancel(&tenant, &owner, connector.as_ref()).await };
         self.plain("cancel_flows", None, work).await
     }
 

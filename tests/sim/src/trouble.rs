@@ -185,7 +185,7 @@ impl Kernel {
         let conn = self.rng.below(self.held.len());
         let mut world = self.world.lock();
         let Some(standing) = world.standings[conn] else { return };
-        world.grants[standing.tag.grant].ended.get_or_insert(Ended::ByUser);
+        world.grants[standing.tag.grant].ended.get_or_insert(Ended::User);
         world.count("access withdrawn");
         world.note(None, Some(conn), What::Withdrawn { grant: standing.tag.grant });
     }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vault_core::{AccessToken, Callback, Error, SessionBinding, Vault};
 use vault_core::store::ConnectionStatus;
+use vault_core::{AccessToken, Callback, Error, SessionBinding, Vault};
 
 use crate::history::{Pid, What};
 use crate::http::authorize;
@@ -17,7 +17,8 @@ const SESSION: &str = "the session of the user's own browser";
 impl Kernel {
     /// A process that can serve somebody; not always one that runs.
     fn anybody(&mut self) -> Option<(usize, Vault)> {
-        let up: Vec<_> = (0..self.processes.len()).filter(|slot| self.processes[*slot].vault.is_some()).collect();
+        let up: Vec<_> =
+            (0..self.processes.len()).filter(|slot| self.processes[*slot].vault.is_some()).collect();
         let slot = *up.get(self.rng.below(up.len()))?;
         Some((slot, self.processes[slot].vault.clone()?))
     }

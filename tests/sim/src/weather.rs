@@ -66,8 +66,7 @@ impl Weather {
     /// How long a call takes to arrive and to be answered, and what goes wrong with it. A request arrives within the
     /// vault's own deadline of 20 s, or never.
     pub(crate) fn fate(&self, rng: &mut Rng, http: bool) -> (Duration, Duration, Option<Fault>) {
-        let (chances, slow) =
-            if http { (self.http, self.slow_http) } else { (self.store, self.slow_store) };
+        let (chances, slow) = if http { (self.http, self.slow_http) } else { (self.store, self.slow_store) };
         let mut leg = |usual: Duration, longest: Duration| {
             if rng.chance(slow) { rng.between(SECOND, longest) } else { rng.between(usual / 10, usual) }
         };

@@ -80,13 +80,13 @@ impl Judge<'_> {
             }
         }
         match (mark.truth.ended, mark.reason) {
-            (Some(Ended::ByUser | Ended::ByApp), ReauthReason::GrantRevoked | ReauthReason::LostRotation) => {
+            (Some(Ended::User | Ended::App), ReauthReason::GrantRevoked | ReauthReason::LostRotation) => {
                 Ok("the grant was revoked")
             }
-            (Some(Ended::ByReuse), ReauthReason::LostRotation) => self.reuse(mark),
-            (None, ReauthReason::LostRotation) => excuse.ok_or_else(|| {
-                ("R5", "marked lost, and no token of the grant is missing".to_owned())
-            }),
+            (Some(Ended::Reuse), ReauthReason::LostRotation) => self.reuse(mark),
+            (None, ReauthReason::LostRotation) => {
+                excuse.ok_or_else(|| ("R5", "marked lost, and no token of the grant is missing".to_owned()))
+            }
             (ended, reason) => Err(("R5", format!("marked {reason:?}, and in truth {ended:?}, {excuse:?}"))),
         }
     }
@@ -105,7 +105,11 @@ impl Judge<'_> {
         }
         let Some((answered, fault)) = request.answered else {
             // Dropped: by the vault's deadline, or with its process.
-            return Some(if self.killed(request.pid).is_some() { "died with the process" } else { "reply too late" });
+            return Some(if self.killed(request.pid).is_some() {
+                "died with the process"
+            } else {
+                "reply too late"
+            });
         };
         if fault.is_some() || request.garbled {
             return Some("reply lost");

@@ -25,6 +25,9 @@ pub(super) fn check(history: &History, facts: &Facts, modes: &[Mode], verdict: &
         state.answers(history, facts, index, entry, verdict);
         at_rest(index, entry, verdict);
     }
+    for (conn, index) in state.owed.values() {
+        verdict.violation("L3", Some(*conn), *index, "the revocation never reached the provider");
+    }
     for (op, index) in &facts.asked {
         if !state.answered.contains(op) {
             let conn = history.entries()[*index].conn;
@@ -43,6 +46,8 @@ struct State {
     out_of_reach: BTreeMap<usize, usize>,
     pending: BTreeSet<(Pid, usize, u64)>,
     stored: BTreeSet<Tag>,
+    /// Grants whose revocation is owed, of which connection, and since when.
+    owed: BTreeMap<usize, (usize, usize)>,
     answered: BTreeSet<u64>,
 }
 
@@ -103,13 +108,13 @@ impl State {
             What::Wrote { before, after, .. } => {
                 let mut wrong = |rule, why: &str| verdict.violation(rule, Some(conn), index, why);
                 match before {
-                    Some(before) if before.incarnation == after.incarnation => {
-                        if after.generation < before.generation {
-                            wrong("R2", "the generation falls");
-                        }
+                    Some(before) if before.incarnation != after.incarnation => {
+                        self.retire(conn, index, before)
                     }
-                    Some(before) => self.retire(conn, index, before),
-                    None => {}
+                    Some(before) if after.generation < before.generation => {
+                        wrong("R2", "the generation falls");
+                    }
+                    _ => {}
                 }
                 if self.retired.contains_key(&(conn, after.incarnation)) {
                     wrong("R4", "an incarnation is written that is gone");
@@ -119,7 +124,16 @@ impl State {
                 }
                 self.stored.insert(after.tag);
             }
-            What::Deleted { before, .. } => self.retire(conn, index, before),
+            What::Deleted { before, owed } => {
+                self.retire(conn, index, before);
+                if *owed {
+                    self.owed.insert(before.tag.grant, (conn, index));
+                }
+            }
+            What::Revoked { grant, .. } => {
+                self.owed.remove(grant);
+            }
+            What::Told(Event::RevocationAbandoned { .. }) => self.owed.retain(|_, (of, _)| *of != conn),
             _ => {}
         }
     }
@@ -153,9 +167,10 @@ impl State {
                 if (*asked_write || *scopes) && !grant_writes {
                     wrong("R6", "a token is handed out that lacks scopes");
                 }
-                let told = entry.pid.zip(conn).is_some_and(|(pid, conn)| {
-                    self.pending.contains(&(pid, conn, *generation))
-                });
+                let told = entry
+                    .pid
+                    .zip(conn)
+                    .is_some_and(|(pid, conn)| self.pending.contains(&(pid, conn, *generation)));
                 if !self.stored.contains(tag) && !told {
                     wrong("R7", "a token is handed out that is neither stored nor reported as pending");
                 }
@@ -210,9 +225,8 @@ impl State {
 /// Whether a reply for `spent` was stored before `leased`.
 fn is_stale(facts: &Facts, spent: Tag, leased: usize) -> bool {
     facts.requests.values().any(|request| {
-        let same = request.spent.is_some_and(|other| {
-            (other.grant, other.refresh) == (spent.grant, spent.refresh)
-        });
+        let same =
+            request.spent.is_some_and(|other| (other.grant, other.refresh) == (spent.grant, spent.refresh));
         let stored = request.issued.and_then(|(_, tag)| facts.stored.get(&tag));
         same && stored.is_some_and(|stored| *stored < leased)
     })
