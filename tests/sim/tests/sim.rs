@@ -34,7 +34,7 @@ fn r23_no_token_ever_reaches_another_user() {
 #[test]
 fn many_seeds_violate_nothing() {
     let mut reached = vault_sim::check::Tally::default();
-    for seed in 100..112 {
+    for seed in 100..108 {
         reached.add(&simulate(seed, 20_000).verdict.tally);
     }
     for what in ["heal", "takeover"] {
