@@ -21,6 +21,16 @@ fn reading(world: &World) -> JoinHandle<Result<AccessToken, Error>> {
     tokio::spawn(world.user("alice").token(world.connector.id()).into_future())
 }
 
+/// A read whose tokens the store does not take: they are held in memory.
+async fn held(world: &World) -> AccessToken {
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    let reading = reading(world);
+    gate.arrived().await;
+    world.faults.always_on_method("connections.put", StoreFault::Fail(StoreErrorKind::Unavailable));
+    gate.release();
+    world.note(reading.await.expect("no panic")).expect("held in memory")
+}
+
 fn is_refreshed(event: &Event) -> bool {
     matches!(event, Event::Refreshed { .. })
 }
@@ -33,8 +43,7 @@ fn is_orphaned(event: &Event) -> bool {
 async fn s02_tokens_that_cannot_be_stored_are_held_announced_and_stored_later() {
     let world = due().await;
     let (second, _faults) = world.second_vault().await;
-    world.faults.always_on_method("connections.put", StoreFault::Fail(StoreErrorKind::Unavailable));
-    let token = world.token("alice").await.expect("held in memory");
+    let token = held(&world).await;
     assert_eq!(token.generation(), 2);
     assert!(world.provider.is_live(token.expose_secret()));
     assert_eq!(world.token("alice").await.expect("the same").expose_secret(), token.expose_secret());
@@ -58,19 +67,26 @@ async fn s02_tokens_that_cannot_be_stored_are_held_announced_and_stored_later() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn s03_a_write_whose_acknowledgement_was_lost_is_recognised() {
-    let world = due().await;
-    world.faults.reset();
-    world.faults.on_method("connections.put", 1, StoreFault::LoseAck);
-    let token = world.token("alice").await.expect("a token");
-    world.clock.wait_for_sleepers(2).await;
-    world.clock.advance(Duration::from_secs(1));
-    world.until_event(is_refreshed).await;
+    // The marker's, and that of the new tokens.
+    for write in [1, 2] {
+        let world = due().await;
+        world.faults.reset();
+        world.faults.on_method("connections.put", write, StoreFault::LoseAck);
+        let reading = reading(&world);
+        if write == 2 {
+            world.clock.wait_for_sleepers(2).await;
+            world.until_event(|event| matches!(event, Event::PersistPending { .. })).await;
+            world.clock.advance(Duration::from_secs(1));
+        }
+        let token = world.note(reading.await.expect("no panic")).expect("a token");
+        world.until_event(is_refreshed).await;
 
-    assert_eq!(world.faults.calls("connections.put"), 1, "not written again");
-    let listed = world.user("alice").connections().await.expect("a listing");
-    assert_eq!((listed[0].generation(), token.generation()), (2, 2));
-    assert_eq!(world.count_events(is_refreshed), 1);
-    assert_eq!(world.provider.refreshes().len(), 1);
+        assert_eq!(world.faults.calls("connections.put"), 2, "not written again");
+        let listed = world.user("alice").connections().await.expect("a listing");
+        assert_eq!((listed[0].generation(), token.generation()), (2, 2));
+        assert_eq!(world.count_events(is_refreshed), 1);
+        assert_eq!(world.provider.refreshes().len(), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,8 +149,7 @@ async fn r10_a_new_grant_is_not_touched_by_a_refresh_of_the_old_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn r10_tokens_held_for_a_connection_that_goes_are_dropped() {
     let world = due().await;
-    world.faults.always_on_method("connections.put", StoreFault::Fail(StoreErrorKind::Unavailable));
-    world.token("alice").await.expect("held in memory");
+    held(&world).await;
     let (second, _faults) = world.second_vault().await;
     second.user("alice").disconnect(world.connector.id()).await.expect("a disconnect");
     world.faults.heal();
@@ -148,8 +163,7 @@ async fn r10_tokens_held_for_a_connection_that_goes_are_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn r10_tokens_that_come_after_a_newer_generation_are_discarded() {
     let world = due().await;
-    world.faults.always_on_method("connections.put", StoreFault::Fail(StoreErrorKind::Unavailable));
-    world.token("alice").await.expect("held in memory");
+    held(&world).await;
     // Another process got further meanwhile, which two rows of the database stand for.
     let ahead = "UPDATE vault_connections SET generation = 7, version = version - 1";
     let mut credential = world.blob("alice", "credential").await;

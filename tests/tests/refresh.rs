@@ -6,8 +6,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use vault_core::connector::ConnectorUpdate;
 use vault_core::event::Event;
 use vault_core::id::Slot;
-use vault_core::{AccessToken, Error, ErrorKind, OwnerHandle, ReauthReason, Vault};
-use vault_testkit::simulator::{Endpoint, Fault};
+use vault_core::{AccessToken, Error, ErrorKind, OwnerHandle, Provider, ReauthReason, Vault};
+use vault_testkit::simulator::{Endpoint, Fault, Simulator};
 use vault_tests::{World, binding};
 
 /// A connected user whose access token has ended.
@@ -77,7 +77,14 @@ async fn r02_two_processes_of_fifty_tasks_make_one_request_per_generation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r11_the_loser_of_a_race_gets_the_winners_token() {
-    let world = due().await;
+    // A provider that is said to need no settling, and does.
+    let hasty = |provider: &Simulator| {
+        let text = provider.provider_toml().replace("[refresh_policy]", "[refresh_policy]\nsettle = 0");
+        Provider::from_toml(&text).expect("valid")
+    };
+    let world = World::builder().provider(hasty).start().await;
+    world.connect("alice").await.expect("alice connects");
+    world.expire_tokens();
     let (second, _faults) = world.second_vault().await;
     let gate = world.provider.hold_next(Endpoint::Token);
     let loser = reading(&world, &world.vault);
@@ -221,6 +228,8 @@ async fn a_fresh_token_is_asked_for_at_once_and_never_a_stored_one() {
     world.connect("alice").await.expect("alice connects");
     let fresh = || world.user("alice").token(world.connector.id()).fresh().into_future();
     assert_eq!(world.note(fresh().await).expect("a token").generation(), 2);
+    assert_eq!(world.note(fresh().await).expect("it is as fresh as can be").generation(), 2);
+    world.clock.advance(Duration::from_secs(31));
     world.provider.inject(Endpoint::Token, Fault::unavailable("1"));
     let error = world.note(fresh().await).expect_err("the stored one is not fresh");
     assert_eq!(*error.kind(), ErrorKind::ProviderUnavailable);
@@ -298,7 +307,12 @@ async fn a_provider_that_is_down_or_a_connector_switched_off_leaves_a_live_token
     world.vault.connectors().update(world.connector.id(), off).await.expect("an update");
     assert_eq!(world.note(read().await).expect("the live one").generation(), 1);
 
+    // The request of unknown outcome has settled, and the next finds the connector off.
     world.expire_tokens();
+    let off = |event: &Event| {
+        matches!(event, Event::RefreshFailed { kind: ErrorKind::ConnectorDisabled, .. })
+    };
+    world.until_event(off).await;
     let error = world.token("alice").await.expect_err("nothing is refreshed");
     assert_eq!(*error.kind(), ErrorKind::ConnectorDisabled);
     assert_eq!(world.provider.refreshes().len(), 1);

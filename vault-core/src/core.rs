@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
@@ -11,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::http::HttpClient;
 use crate::oauth::{Discovery, Jwks};
-use crate::refresh::Flights;
+use crate::refresh::{Flights, Spill};
 use crate::seal::Sealer;
 use crate::store::Stores;
 
@@ -27,10 +28,14 @@ pub(crate) struct Core {
     pub(crate) discovery: Discovery,
     pub(crate) jwks: Jwks,
     pub(crate) flights: Flights,
+    /// Where tokens go that the store does not take.
+    pub(crate) spill: Option<Arc<dyn Spill>>,
     /// Random, so that a [`Moment`] of another process is known for one.
     pub(crate) process: [u8; 16],
     /// Everything that must finish once begun, whoever stops waiting for it.
     pub(crate) tasks: TaskTracker,
+    /// The vault is shutting down: waits that lose nothing end.
+    pub(crate) closing: CancellationToken,
 }
 
 /// The builder's options, with its defaults.

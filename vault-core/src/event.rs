@@ -24,6 +24,11 @@ pub enum Event {
         /// The connection.
         key: ConnectionKey,
     },
+    /// A refresh token was refused, and an older one that may be the live one is tried in its place.
+    AlternateTried {
+        /// The connection.
+        key: ConnectionKey,
+    },
     /// An authorization did not end in a connection.
     ConnectFailed {
         /// Whose tenant.
@@ -37,6 +42,11 @@ pub enum Event {
     },
     /// A connection is gone locally.
     Disconnected {
+        /// The connection.
+        key: ConnectionKey,
+    },
+    /// A connection that needed reauthorization works again: tokens arrived after it was marked.
+    Healed {
         /// The connection.
         key: ConnectionKey,
     },
@@ -58,6 +68,12 @@ pub enum Event {
         key: ConnectionKey,
         /// Its new generation.
         generation: u64,
+    },
+    /// A refresh token was sent by somebody who did not write how that ended; this process goes on once it must have
+    /// ended.
+    RefreshTakenOver {
+        /// The connection.
+        key: ConnectionKey,
     },
     /// A refresh failed. The old tokens stay.
     RefreshFailed {
@@ -90,6 +106,25 @@ pub enum Event {
     /// The provider confirmed that the tokens are dead.
     Revoked {
         /// The connection as it was.
+        key: ConnectionKey,
+    },
+    /// Why a connection needs reauthorization with
+    /// [`ReauthReason::LostRotation`]: its refresh token was sent, the answer never arrived or was never stored, and the
+    /// provider refuses that token now. The tokens that it may have issued are lost.
+    RotationLost {
+        /// The connection.
+        key: ConnectionKey,
+        /// How often the token was sent, the refused one included.
+        sends: u32,
+    },
+    /// Two token sets were issued for one refresh token; both refresh tokens are kept until one has proven to live.
+    SiblingKept {
+        /// The connection.
+        key: ConnectionKey,
+    },
+    /// Tokens that were spilled while the store was down are in the store.
+    SpillImported {
+        /// The connection.
         key: ConnectionKey,
     },
     /// Maintenance finds the vault's own key gone from the storage, which was emptied or replaced while this process ran:

@@ -111,6 +111,10 @@ mod maintenance;
 mod oauth;
 pub mod provider;
 mod refresh;
+pub mod spill {
+    //! Where refreshed tokens go while the store is down.
+    pub use crate::refresh::{Spill, SpillFolder, Spilled};
+}
 pub mod seal;
 pub mod secret;
 pub mod store;
@@ -125,6 +129,8 @@ pub use self::listing::{ConnectionInfo, ConnectionPage};
 pub use self::maintenance::Maintenance;
 pub use self::provider::{Catalog, Provider};
 pub use self::refresh::TokenRequest;
+#[doc(hidden)] // Not an interface: for the model, which checks these very decisions.
+pub use self::refresh::decide;
 pub use self::seal::KeyRing;
 pub use self::secret::ClientSecret;
 pub use self::store::Stores;

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::disconnect;
 use crate::error::Error;
 use crate::event::Event;
-use crate::refresh::refresh_due;
+use crate::refresh::{self, refresh_due};
 
 /// Refreshes and revocations under way at once in one pass.
 const AT_ONCE: usize = 8;
@@ -37,6 +37,7 @@ pub(crate) async fn pass(core: &Arc<Core>, limit: u32) -> Result<Maintenance, Er
     if core.sealer.restore_canary().await? {
         core.report(&Event::StorageEmptied);
     }
+    refresh::import(core).await;
     let now = core.now();
     done.purged = core.stores.flows.purge_expired(now, limit).await?;
 

@@ -95,8 +95,8 @@
 //! `absent_unknown`), `token_type` (`bearer`, `optional`, `any`), `capture.<pointer>`.
 //!
 //! **`refresh_policy`**: `credential` (`refresh_token`, `none`), `rotation`, `absent_in_reply` (`keep`, `error`), `reuse`,
-//! `old_access` (`lives`, `dies`, `unknown`), and, in seconds, `idle_lifetime`, `absolute_lifetime`, `earliest`,
-//! `min_interval`, `early_by`; `concurrency`, `proactive`.
+//! `old_access` (`lives`, `dies`, `unknown`), and, in seconds, `settle`, `idle_lifetime`, `absolute_lifetime`,
+//! `earliest`, `min_interval`, `early_by`; `concurrency`, `proactive`.
 //!
 //! **`grants`**: `concurrency` (`independent`, `capped`, `latest_wins`, `shared`), `cap`.
 //!

@@ -1,72 +1,218 @@
-//! What to do, given the record and the outcome: no I/O here, so that a model can run the same decisions.
+//! What to do, given a record and an outcome: every decision of the refresh, and no I/O. `tests/model` runs these very
+//! functions through all interleavings of several processes.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
 use crate::error::ReauthReason;
-use crate::id::Incarnation;
+use crate::id::{AttemptId, Incarnation};
 use crate::store::ConnectionStatus;
 
-/// As much of a record as decisions need.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Position {
-    pub(crate) incarnation: Incarnation,
-    pub(crate) generation: u64,
-    pub(crate) status: ConnectionStatus,
+/// How many older refresh tokens are kept, because one of them may be the live one.
+pub const MAX_ALTERNATES: usize = 3;
+
+/// The write-ahead marker: a refresh token was sent, or may have been, and nobody has written how that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "of the model")]
+pub struct Attempt {
+    /// Which one.
+    pub id: AttemptId,
+    /// The lease it was made under.
+    pub fence: u64,
+    /// The generation whose refresh token it spends.
+    pub generation: u64,
+    /// By the store's clock.
+    pub started_at: Timestamp,
+    /// How many sends of this refresh token have an outcome that nobody wrote, this one included.
+    pub sends: u32,
 }
 
-/// Step 4: whether there is still something to refresh.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BeforeSend {
-    /// Somebody refreshed or reconnected meanwhile: answer with what is there.
-    AlreadyMoved,
+/// As much of a record as decisions need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "of the model")]
+pub struct Stored {
+    /// Which successful connect.
+    pub incarnation: Incarnation,
+    /// Which token set.
+    pub generation: u64,
+    /// The generation that was spent for this one; `None` for what a connect brought.
+    pub parent: Option<u64>,
+    /// The lease under which the current refresh token was obtained.
+    pub token_fence: u64,
+    /// The attempt that brought it.
+    pub obtained_by: Option<AttemptId>,
+    /// The greatest fence that marked an attempt.
+    pub max_fence: u64,
+    /// Whether it works.
+    pub status: ConnectionStatus,
+    /// What may be under way.
+    pub attempt: Option<Attempt>,
+    /// How many other refresh tokens are kept.
+    pub alternates: usize,
+}
+
+/// What one send spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "of the model")]
+pub struct Spent {
+    /// Which successful connect.
+    pub incarnation: Incarnation,
+    /// Whose refresh token.
+    pub generation: u64,
+    /// The attempt that sent it.
+    pub attempt: AttemptId,
+    /// Its lease.
+    pub fence: u64,
+}
+
+/// Steps 4 and 5: whether there is still something to refresh, and whether it may be sent now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "every case is handled")]
+pub enum BeforeSend {
+    /// There is no such connection any more.
     Gone,
+    /// Somebody refreshed or reconnected meanwhile: answer with what is there.
+    Moved,
+    /// Only the user can help.
     Marked(ReauthReason),
+    /// Somebody sent this refresh token, and how that ended is unknown: until then it may still be on its way.
+    Settle(Timestamp),
+    /// Go on.
     Send,
 }
 
-pub(crate) fn before_send(observed: (Incarnation, u64), current: Option<Position>) -> BeforeSend {
-    match current {
-        None => BeforeSend::Gone,
-        Some(Position { status: ConnectionStatus::NeedsReauthorization(reason), .. }) => {
-            BeforeSend::Marked(reason)
-        }
-        Some(Position { incarnation, generation, .. }) if (incarnation, generation) == observed => {
-            BeforeSend::Send
-        }
-        Some(_) => BeforeSend::AlreadyMoved,
+/// Steps 4 and 5. `seen` is the incarnation and generation that the caller found wanting, `now` the store's clock.
+#[must_use]
+pub fn before_send(
+    seen: (Incarnation, u64),
+    stored: Option<&Stored>,
+    settle: Duration,
+    now: Timestamp,
+) -> BeforeSend {
+    let Some(stored) = stored else {
+        return BeforeSend::Gone;
+    };
+    if let ConnectionStatus::NeedsReauthorization(reason) = stored.status {
+        return BeforeSend::Marked(reason);
+    }
+    if (stored.incarnation, stored.generation) != seen {
+        return BeforeSend::Moved;
+    }
+    match stored.attempt.map(|attempt| attempt.started_at.saturating_add(settle)) {
+        Some(settled) if settled > now => BeforeSend::Settle(settled),
+        _ => BeforeSend::Send,
     }
 }
 
-/// Step 9: what to do with tokens that the provider issued for `spent`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AfterSuccess {
+/// Step 6: the marker to write before sending. `None` when a later lease has marked one: ours was lost.
+#[must_use]
+pub fn mark(stored: &Stored, id: AttemptId, fence: u64, now: Timestamp) -> Option<Attempt> {
+    let sends = stored.attempt.map_or(0, |attempt| attempt.sends) + 1;
+    let attempt = Attempt { id, fence, generation: stored.generation, started_at: now, sends };
+    (stored.max_fence <= fence).then_some(attempt)
+}
+
+/// Step 7, the send gate: whether a request that begins now ends while the lease is certainly ours. Both by the
+/// process's monotonic clock.
+#[must_use]
+pub fn may_send(now: Duration, request: Duration, lease_deadline: Duration) -> bool {
+    now.saturating_add(request) < lease_deadline
+}
+
+/// Step 9: what to do with tokens that the provider issued for what was spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "every case is handled")]
+pub enum AfterSuccess {
     /// The connection they belong to is gone. They are never stored.
     Orphan,
+    /// They are stored already: an earlier try to write them succeeded after all.
+    Applied,
+    /// The spent token is still the stored one: write the next generation.
+    Next,
+    /// Others were issued for the same token, under an earlier lease or refused since: ours become current, theirs an
+    /// alternate.
+    Replace,
+    /// Others were issued for the same token, under a later lease: ours become an alternate.
+    Alternate,
     /// Newer tokens are stored.
-    Superseded,
-    Write,
+    Discard,
 }
 
-pub(crate) fn after_success(spent: (Incarnation, u64), current: Option<Position>) -> AfterSuccess {
-    match current {
-        Some(at) if at.incarnation != spent.0 => AfterSuccess::Orphan,
-        Some(at) if at.generation == spent.1 => AfterSuccess::Write,
-        Some(_) => AfterSuccess::Superseded,
-        None => AfterSuccess::Orphan,
+/// Step 9, the lineage rule: new tokens count if the refresh token that was spent for them is the stored one, or
+/// brought the stored one. The fence only breaks ties.
+#[must_use]
+pub fn after_success(spent: &Spent, stored: Option<&Stored>) -> AfterSuccess {
+    let Some(stored) = stored.filter(|stored| stored.incarnation == spent.incarnation) else {
+        return AfterSuccess::Orphan;
+    };
+    if stored.obtained_by == Some(spent.attempt) {
+        AfterSuccess::Applied
+    } else if stored.generation == spent.generation {
+        AfterSuccess::Next
+    } else if stored.parent != Some(spent.generation) {
+        AfterSuccess::Discard
+    } else if stored.token_fence < spent.fence || stored.status != ConnectionStatus::Active {
+        AfterSuccess::Replace
+    } else {
+        AfterSuccess::Alternate
     }
 }
 
-/// Step 10: whether a refusal of `spent` says anything about the connection as it is now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum AfterRefusal {
+/// Step 10: what a refusal of what was spent says about the connection as it is now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "every case is handled")]
+pub enum AfterRefusal {
+    /// There is no such connection any more.
     Gone,
-    Mark,
     /// The refused token is no longer the stored one: not ours to judge.
     Moved,
+    /// Somebody else has sent it too, and may bring new tokens until then.
+    Wait(Timestamp),
+    /// Another refresh token may be the live one.
+    Promote,
+    /// The grant is lost to us.
+    Mark(ReauthReason),
 }
 
-pub(crate) fn after_refusal(spent: (Incarnation, u64), current: Option<Position>) -> AfterRefusal {
-    match current {
-        None => AfterRefusal::Gone,
-        Some(at) if (at.incarnation, at.generation) == spent => AfterRefusal::Mark,
-        Some(_) => AfterRefusal::Moved,
+/// Step 10. `refused` is what the provider's refusal means by itself; `stored` was read after it, from the primary.
+#[must_use]
+pub fn after_refusal(
+    spent: &Spent,
+    stored: Option<&Stored>,
+    refused: ReauthReason,
+    settle: Duration,
+    now: Timestamp,
+) -> AfterRefusal {
+    let Some(stored) = stored else {
+        return AfterRefusal::Gone;
+    };
+    if (stored.incarnation, stored.generation) != (spent.incarnation, spent.generation) {
+        return AfterRefusal::Moved;
     }
+    let theirs = stored.attempt.filter(|attempt| attempt.id != spent.attempt);
+    if let Some(settled) = theirs.map(|attempt| attempt.started_at.saturating_add(settle))
+        && settled > now
+    {
+        return AfterRefusal::Wait(settled);
+    }
+    if stored.alternates > 0 {
+        return AfterRefusal::Promote;
+    }
+    let unknown = match (stored.attempt, theirs) {
+        (Some(ours), None) => ours.sends.saturating_sub(1),
+        (Some(_), Some(theirs)) => theirs.sends,
+        (None, _) => 0,
+    };
+    AfterRefusal::Mark(if unknown > 0 { ReauthReason::LostRotation } else { refused })
+}
+
+/// Step 11: what remains of the marker when a send is known not to have spent the token: as if it had not been.
+#[must_use]
+pub fn unmark(stored: &Stored, spent: &Spent) -> Option<Attempt> {
+    let attempt = stored.attempt?;
+    let ours = attempt.id == spent.attempt;
+    let others = attempt.sends.saturating_sub(u32::from(ours));
+    (others > 0).then_some(Attempt { sends: others, ..attempt })
 }

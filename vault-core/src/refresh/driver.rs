@@ -1,32 +1,44 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::decide::{AfterRefusal, BeforeSend, Position, after_refusal, before_send};
+use super::decide::{BeforeSend, before_send};
 use super::flight::{Goal, Landing};
+use super::lease::{Asked, Held};
 use super::read::{lives_beyond, needs_reauthorization, not_connected};
 use super::schedule;
-use crate::connect::origin;
-use crate::connection::{Loaded, Read, set_status};
+use super::state::At;
+use crate::clock::Timestamp;
+use crate::connection::{Loaded, Read};
+use crate::connector::Registered;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, ReauthReason};
 use crate::event::Event;
 use crate::id::AttemptId;
-use crate::oauth::{Failure, FailureClass, RefreshRequest, TokenReply};
-use crate::provider::spec::Spec;
-use crate::secret::SecretString;
-use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Lease, LeaseAcquire, Put, Version};
+use crate::store::ConnectionStatus;
 
 /// How often a waiting driver looks whether the holder of the lease is done.
 const POLL: Duration = Duration::from_millis(200);
+/// How often a lease may be lost before the send until somebody else's turn has come.
+const ROUNDS: usize = 3;
+/// Sends of one refresh token by one driver, while the outcome stays unknown.
+const SENDS: usize = 2;
 
 /// Steps 3 to 12, in a task of its own: whoever stops waiting, this goes on.
 pub(super) struct Driver {
     pub(super) core: Arc<Core>,
     pub(super) goal: Goal,
     publish: watch::Sender<Option<Landing>>,
+}
+
+/// What comes after a step.
+pub(super) enum Step {
+    Done(Landing),
+    /// The lease was lost before anything was sent: back to step 3.
+    Again,
+    /// There is reason to send again, from step 4 on.
+    Resend,
 }
 
 impl Driver {
@@ -37,15 +49,18 @@ impl Driver {
     #[tracing::instrument(name = "vault.refresh", skip_all, fields(connector = %self.goal.key.connector))]
     pub(super) async fn run(&self) -> Landing {
         let landing = self.drive().await;
-        // Those two have events of their own, from where it was decided.
-        let told = |kind| matches!(kind, &ErrorKind::NeedsReauthorization { .. } | &ErrorKind::NotConnected);
-        if let Err(error) = &landing
-            && !told(error.kind())
-        {
-            let kind = error.kind().clone();
-            self.core.report(&Event::RefreshFailed { key: self.goal.key.clone(), kind });
+        if let Err(error) = &landing {
+            self.report_failure(error);
         }
         landing
+    }
+
+    pub(super) fn report_failure(&self, error: &Error) {
+        // Those two have events of their own, from where it was decided.
+        if !matches!(error.kind(), ErrorKind::NeedsReauthorization { .. } | ErrorKind::NotConnected) {
+            let (key, kind) = (self.goal.key.clone(), error.kind().clone());
+            self.core.report(&Event::RefreshFailed { key, kind });
+        }
     }
 
     /// Step 12. The first answer counts.
@@ -63,46 +78,43 @@ impl Driver {
 
     async fn drive(&self) -> Landing {
         let holder = AttemptId::random(&*self.core.entropy)?;
-        let lease = match self.acquire(holder).await? {
-            Ok(lease) => lease,
-            Err(landing) => return landing,
-        };
-        let renewals = async {
-            loop {
-                self.core.clock.sleep(self.core.settings.lease_ttl / 4).await;
-                self.renew(holder, lease).await;
+        for _ in 0..ROUNDS {
+            let lease = match self.acquire(holder).await? {
+                Ok(lease) => lease,
+                Err(landing) => return landing,
+            };
+            let step = tokio::select! {
+                biased;
+                step = self.round(&lease) => step,
+                never = lease.keep() => match never {},
+            };
+            lease.release().await;
+            if let Step::Done(landing) = step? {
+                return landing;
             }
-        };
-        let landing = tokio::select! {
-            biased;
-            landing = self.refresh() => landing,
-            () = renewals => unreachable!("renewing never ends by itself"),
-        };
-        // A lease that cannot be released lapses.
-        let released = self.core.stores.connections.release_lease(&self.goal.key, holder, lease.fence).await;
-        if let Err(error) = released {
-            tracing::debug!(%error, "lease not released");
         }
-        landing
+        Err(Error::new(ErrorKind::Contended, format!("{}: the refresh lease was lost", self.goal.key)))
     }
 
     /// Step 3: the lease, or the answer that another process's refresh gave.
-    async fn acquire(&self, holder: AttemptId) -> Result<Result<Lease, Landing>, Error> {
-        let Core { stores, clock, settings, .. } = &*self.core;
+    async fn acquire(&self, holder: AttemptId) -> Result<Result<Held<'_>, Landing>, Error> {
+        let Core { clock, settings, .. } = &*self.core;
         let deadline = clock.monotonic() + 2 * settings.lease_ttl;
         loop {
-            match stores.connections.acquire_lease(&self.goal.key, holder, settings.lease_ttl).await? {
-                LeaseAcquire::Acquired(lease) => return Ok(Ok(lease)),
-                LeaseAcquire::Absent => return Ok(Err(Err(not_connected(&self.goal.key)))),
-                LeaseAcquire::Held { .. } if clock.monotonic() >= deadline => {
+            match Held::ask(&self.core, &self.goal.key, holder).await? {
+                Asked::Ours(lease) => return Ok(Ok(lease)),
+                Asked::Absent => return Ok(Err(Err(not_connected(&self.goal.key)))),
+                Asked::Busy(_) if clock.monotonic() >= deadline => {
                     let message = format!("{}: another process is refreshing it", self.goal.key);
                     return Ok(Err(Err(Error::new(ErrorKind::RefreshInProgress, message))));
                 }
-                LeaseAcquire::Held { remaining } => {
+                Asked::Busy(remaining) => {
                     let wait = schedule::jittered(&*self.core.entropy, POLL)?.min(remaining.max(POLL / 10));
                     clock.sleep(wait).await;
-                    let loaded = self.core.load(&self.goal.key).await?;
-                    if let Some(landing) = self.settled(loaded).1 {
+                    let at = self.load().await?;
+                    let stored = at.as_ref().map(At::view);
+                    let verdict = before_send(self.seen(), stored.as_ref(), Duration::ZERO, self.core.now());
+                    if let Some(landing) = self.answer(verdict, at) {
                         return Ok(Err(landing));
                     }
                 }
@@ -110,168 +122,136 @@ impl Driver {
         }
     }
 
-    async fn renew(&self, holder: AttemptId, lease: Lease) {
-        let ttl = self.core.settings.lease_ttl;
-        match self.core.stores.connections.renew_lease(&self.goal.key, holder, lease.fence, ttl).await {
-            Ok(true) => {}
-            // A lost lease is no reason to drop what the provider may already have answered.
-            Ok(false) => tracing::warn!("the refresh lease was lost"),
-            Err(error) => tracing::warn!(%error, "the refresh lease was not renewed"),
-        }
-    }
-
     /// Steps 4 to 11, under the lease.
-    async fn refresh(&self) -> Landing {
-        let loaded = match self.settled(self.core.load(&self.goal.key).await?) {
-            (_, Some(landing)) => return landing,
-            (Some(loaded), None) => loaded,
-            (None, None) => return Err(not_connected(&self.goal.key)),
+    async fn round(&self, lease: &Held<'_>) -> Result<Step, Error> {
+        let mut sends = 0;
+        loop {
+            let (at, registered) = match self.ready(lease).await? {
+                Ok(ready) => ready,
+                Err(landing) => return Ok(Step::Done(landing)),
+            };
+            let registered = match registered {
+                Some(registered) => registered,
+                None => self.registered().await?,
+            };
+            if let Some(landing) = self.too_soon(&registered, &at) {
+                return Ok(Step::Done(landing));
+            }
+            if at.tokens().refresh_token.is_none() {
+                return self.without_refresh_token(at).await.map(Step::Done);
+            }
+            sends += 1;
+            match self.send(lease, &registered, at, sends < SENDS).await? {
+                Step::Resend => {}
+                step => return Ok(step),
+            }
+        }
+    }
+
+    /// Steps 4 and 5: the record from the primary, once nothing that was sent before can still be on its way.
+    async fn ready(&self, lease: &Held<'_>) -> Result<Result<(At, Option<Registered>), Landing>, Error> {
+        let mut registered = None;
+        loop {
+            let at = self.load().await?;
+            let stored = at.as_ref().map(At::view);
+            let mut settle = Duration::ZERO;
+            if stored.is_some_and(|stored| stored.attempt.is_some()) {
+                let fetched = self.registered().await?;
+                settle = self.settle(&fetched);
+                registered = Some(fetched);
+            }
+            match (before_send(self.seen(), stored.as_ref(), settle, lease.now()), at) {
+                (BeforeSend::Settle(until), Some(at)) => {
+                    if at.state.attempt.is_some_and(|attempt| attempt.fence != lease.fence) {
+                        self.core.report(&Event::RefreshTakenOver { key: self.goal.key.clone() });
+                    }
+                    self.wait(until, lease.now(), settle).await?;
+                }
+                (BeforeSend::Send, Some(at)) => return Ok(Ok((at, registered))),
+                (verdict, at) => {
+                    let landing = self.answer(verdict, at);
+                    return Ok(Err(landing.unwrap_or_else(|| Err(not_connected(&self.goal.key)))));
+                }
+            }
+        }
+    }
+
+    /// Waits for an outcome that may still come, at most `settle`. Nothing is lost when it ends early: the marker stays.
+    pub(super) async fn wait(&self, until: Timestamp, now: Timestamp, settle: Duration) -> Result<(), Error> {
+        let left = until.saturating_since(now).min(settle).max(Duration::from_millis(1));
+        tokio::select! {
+            biased;
+            () = self.core.clock.sleep(left) => Ok(()),
+            () = self.core.closing.cancelled() => {
+                Err(Error::new(ErrorKind::ShuttingDown, "the vault is shutting down"))
+            }
+        }
+    }
+
+    /// The answer that the record itself gives, if it does.
+    pub(super) fn answer(&self, verdict: BeforeSend, at: Option<At>) -> Option<Landing> {
+        match verdict {
+            BeforeSend::Send | BeforeSend::Settle(_) => None,
+            BeforeSend::Gone => Some(Err(not_connected(&self.goal.key))),
+            BeforeSend::Marked(reason) => Some(Err(needs_reauthorization(&self.goal.key, reason))),
+            BeforeSend::Moved => Some(self.what_is_there(at)),
+        }
+    }
+
+    pub(super) fn what_is_there(&self, at: Option<At>) -> Landing {
+        let Some(At { loaded, .. }) = at else {
+            return Err(not_connected(&self.goal.key));
         };
-        let Some(refresh_token) = loaded.tokens.refresh_token.as_deref().map(SecretString::new) else {
-            return self.without_refresh_token(loaded).await;
-        };
-        let registered = self.core.registered(&self.goal.key.tenant, &self.goal.key.connector).await?;
-        registered.registration.check_owner(&self.goal.key.owner)?;
-        let config: BTreeMap<String, String> = loaded.tokens.config.iter().cloned().collect();
-        let endpoints = registered.endpoints(&self.core, &config).await?;
-        self.check_grant(&loaded, &registered.registration.client_id, &origin(endpoints.refresh_or_token()))?;
-        // Steps 5 to 7, the attempt marker, the settle wait and the send gate, belong here.
-        let client = registered.client(&self.core, &endpoints);
-        let scopes = loaded.tokens.default_access().map_or(&[][..], |access| &access.scopes);
-        let request = RefreshRequest {
-            token: Some(&refresh_token),
-            scopes,
-            redirect_uri: &registered.registration.redirect_uri,
-            config: &config,
-        };
-        match client.refresh(&request).await {
-            Ok(reply) => {
-                self.check_account(registered.provider.spec(), &loaded, &reply)?;
-                self.persist(registered.provider.spec(), loaded, reply).await
-            }
-            Err(failure) => self.failed(loaded, failure).await,
-        }
-    }
-
-    /// Step 4, and every later look at the record: the answer, where the record already gives one.
-    pub(super) fn settled(&self, loaded: Option<Loaded>) -> (Option<Loaded>, Option<Landing>) {
-        let observed = (self.goal.incarnation, self.goal.generation);
-        match before_send(observed, loaded.as_ref().map(position)) {
-            BeforeSend::Send => (loaded, None),
-            BeforeSend::Gone => (None, Some(Err(not_connected(&self.goal.key)))),
-            BeforeSend::Marked(reason) => (None, Some(Err(needs_reauthorization(&self.goal.key, reason)))),
-            BeforeSend::AlreadyMoved => (None, loaded.map(|loaded| Ok(Arc::new(into_read(loaded))))),
-        }
-    }
-
-    /// Refresh tokens go to the origin that issued them, for the client that they were issued to, or nowhere.
-    fn check_grant(&self, loaded: &Loaded, client_id: &str, origin: &str) -> Result<(), Error> {
-        let grant = &loaded.tokens.grant;
-        if grant.token_origin != origin {
-            let message = format!(
-                "{}: the token endpoint moved from {} to {origin}",
-                self.goal.key, grant.token_origin
-            );
-            return Err(Error::new(ErrorKind::EndpointRefused, message));
-        }
-        if grant.client_id != client_id {
-            let message = format!("{}: it was connected through another OAuth client", self.goal.key);
-            return Err(Error::new(ErrorKind::ProviderMisconfigured, message));
-        }
-        Ok(())
-    }
-
-    /// A refresh that answers for somebody else is not stored, whatever the provider meant by it.
-    fn check_account(&self, spec: &Spec, loaded: &Loaded, reply: &TokenReply) -> Result<(), Error> {
-        match (&loaded.tokens.grant.account, reply.account_id(spec)) {
-            (Some(before), Some(now)) if *before != now => {
-                let message = format!("{}: the provider answered for another account", self.goal.key);
-                Err(Error::new(ErrorKind::AccountMismatch, message))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    async fn without_refresh_token(&self, loaded: Loaded) -> Landing {
-        if !self.goal.rejected && lives_beyond(&loaded.tokens, self.core.now()) {
-            return Ok(Arc::new(into_read(loaded)));
-        }
-        self.mark(loaded, ReauthReason::NoRefreshToken).await
-    }
-
-    /// Steps 10 and 11.
-    async fn failed(&self, loaded: Loaded, failure: Failure) -> Landing {
-        match failure.class {
-            FailureClass::InvalidGrant => return self.refused(ReauthReason::GrantRevoked).await,
-            FailureClass::InteractionRequired => {
-                return self.refused(ReauthReason::InteractionRequired).await;
-            }
-            FailureClass::ClientMisconfigured
-            | FailureClass::Indeterminate
-            | FailureClass::NotSent
-            | FailureClass::Throttled(_) => {}
-        }
-        // An outage may name a wait as well as throttling does.
-        back_off(&self.core, loaded.record, failure.error.retry_after()).await;
-        Err(failure.error)
-    }
-
-    /// Step 10: a refusal counts only if the refused token is still the stored one.
-    async fn refused(&self, reason: ReauthReason) -> Landing {
-        let spent = (self.goal.incarnation, self.goal.generation);
-        let loaded = self.core.load(&self.goal.key).await?;
-        match (after_refusal(spent, loaded.as_ref().map(position)), loaded) {
-            (AfterRefusal::Mark, Some(loaded)) => self.mark(loaded, reason).await,
-            (AfterRefusal::Moved, Some(loaded)) => {
-                self.settled(Some(loaded)).1.unwrap_or_else(|| Err(not_connected(&self.goal.key)))
-            }
-            _ => Err(not_connected(&self.goal.key)),
-        }
-    }
-
-    async fn mark(&self, mut loaded: Loaded, reason: ReauthReason) -> Landing {
-        let before = loaded.record.version;
-        set_status(&mut loaded.record, ConnectionStatus::NeedsReauthorization(reason))?;
-        loaded.record.version = Version::random(&*self.core.entropy)?;
-        loaded.record.due_at = None;
-        loaded.record.updated_at = self.core.now();
-        match self.core.put(&loaded.record, Condition::Version(before), None).await? {
-            Put::Written => {
-                self.core.report(&Event::NeedsReauthorization { key: self.goal.key.clone(), reason });
+        match loaded.record.status {
+            ConnectionStatus::NeedsReauthorization(reason) => {
                 Err(needs_reauthorization(&self.goal.key, reason))
             }
-            Put::Conflict(_) => {
-                let landing = self.settled(self.core.load(&self.goal.key).await?).1;
-                landing.unwrap_or_else(|| {
-                    let message = format!("{} kept changing", self.goal.key);
-                    Err(Error::new(ErrorKind::Contended, message))
-                })
-            }
+            ConnectionStatus::Active => Ok(Arc::new(into_read(loaded))),
         }
     }
-}
 
-/// Keeps maintenance from asking again at once. Nothing depends on this write.
-pub(super) async fn back_off(core: &Core, mut record: ConnectionRecord, retry_after: Option<Duration>) {
-    let Some(due_at) = record.due_at else {
-        return;
-    };
-    let before = record.version;
-    let (Ok(retry_at), Ok(version)) =
-        (schedule::retry_at(core, retry_after, core.now()), Version::random(&*core.entropy))
-    else {
-        return;
-    };
-    record.due_at = Some(due_at.max(retry_at));
-    record.version = version;
-    if let Err(error) = core.stores.connections.put(&record, Condition::Version(before), None).await {
-        tracing::debug!(%error, "back-off not stored");
+    /// Refreshed a moment ago, or told by the provider to wait.
+    fn too_soon(&self, registered: &Registered, at: &At) -> Option<Landing> {
+        let now = self.core.now();
+        let told = at.state.not_before;
+        let interval = schedule::min_interval(&self.core, registered.provider.spec());
+        let young = at.state.parent.map(|_| at.tokens().refreshed_at.saturating_add(interval));
+        let until = told.max(young).filter(|until| *until > now)?;
+        if !self.goal.rejected && lives_beyond(at.tokens(), now) {
+            return Some(Ok(Arc::new(at.to_read())));
+        }
+        let why = if told > young { "the provider asked to wait" } else { "it was refreshed a moment ago" };
+        let error = Error::new(ErrorKind::ProviderUnavailable, format!("{}: {why}", self.goal.key));
+        Some(Err(error.with_retry_after(Some(until.saturating_since(now)))))
     }
-}
 
-pub(super) fn position(loaded: &Loaded) -> Position {
-    let record = &loaded.record;
-    Position { incarnation: record.incarnation, generation: record.generation, status: record.status }
+    async fn without_refresh_token(&self, at: At) -> Result<Landing, Error> {
+        if !self.goal.rejected && lives_beyond(at.tokens(), self.core.now()) {
+            return Ok(Ok(Arc::new(at.to_read())));
+        }
+        match self.mark_lost(at, ReauthReason::NoRefreshToken).await? {
+            Some(landing) => Ok(landing),
+            None => Ok(self.what_is_there(self.load().await?)),
+        }
+    }
+
+    pub(super) async fn load(&self) -> Result<Option<At>, Error> {
+        self.core.load(&self.goal.key).await?.map(At::new).transpose()
+    }
+
+    async fn registered(&self) -> Result<Registered, Error> {
+        let registered = self.core.registered(&self.goal.key.tenant, &self.goal.key.connector).await?;
+        registered.registration.check_owner(&self.goal.key.owner)?;
+        Ok(registered)
+    }
+
+    pub(super) fn settle(&self, registered: &Registered) -> Duration {
+        registered.provider.spec().refresh_policy.settle(self.core.settings.http_timeout)
+    }
+
+    fn seen(&self) -> (crate::id::Incarnation, u64) {
+        (self.goal.incarnation, self.goal.generation)
+    }
 }
 
 pub(super) fn into_read(loaded: Loaded) -> Read {

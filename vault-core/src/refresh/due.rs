@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::driver::{back_off, into_read};
+use super::driver::into_read;
+use super::outcome::put_off;
 use super::read::goal;
 use crate::clock::Timestamp;
 use crate::core::Core;
@@ -16,7 +17,7 @@ pub(crate) async fn refresh_due(core: &Arc<Core>, key: &ConnectionKey) -> Result
         && let Ok(Some(record)) = core.stores.connections.get(key).await
         && is_due(&record, core.now())
     {
-        back_off(core, record, None).await;
+        put_off(core, record).await;
     }
     refreshed
 }

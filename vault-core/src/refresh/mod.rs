@@ -8,26 +8,38 @@
 //! | 0 | read; good enough: answer | `read` |
 //! | 1 | join the flight of this connection and generation, or start it | `flight` |
 //! | 2 | the driver runs detached; callers wait, each with a deadline | `flight` |
-//! | 3 | take the store's lease, or wait for whoever has it | `driver` |
+//! | 3 | take the store's lease, or wait for whoever has it | `driver`, `lease` |
 //! | 4 | read again, from the primary: gone, moved or marked ends it here | `driver` |
-//! | 5-7 | attempt marker, settle, send gate | not yet |
-//! | 8 | ask the provider, at the origin that the grant came from | `driver` |
-//! | 9 | new tokens: write until durable, unless the connection moved on | `persist` |
-//! | 10 | refused: believed only after one more read | `driver` |
-//! | 11 | anything else: nothing is known against the grant; back off | `driver` |
-//! | 12 | release the lease, publish | `driver` |
+//! | 5 | somebody sent this refresh token and did not write how it ended: wait until it has | `driver` |
+//! | 6 | write the attempt marker | `send` |
+//! | 7 | send gate: only while the lease certainly outlives the request | `send`, `lease` |
+//! | 8 | ask the provider, at the origin that the grant came from | `send` |
+//! | 9 | new tokens: write until durable, unless the connection moved on | `persist`, `spill` |
+//! | 10 | refused: believed only after one more read, and when no alternate is left | `outcome` |
+//! | 11 | anything else: nothing is known against the grant; back off | `outcome` |
+//! | 12 | release the lease, publish | `driver`, `lease` |
+//!
+//! What to do at each step is decided in `decide`, which does no I/O: a model checker runs the same functions. What a
+//! record remembers of its refreshes is `state`.
 //!
 //! Locks: the flight map's mutex is held for a look-up and never across an await.
 
-mod decide;
+pub mod decide;
 mod driver;
 mod due;
 mod flight;
+mod lease;
+mod outcome;
 mod persist;
 mod read;
 pub(crate) mod schedule;
+mod send;
+mod spill;
+mod state;
 
 pub(crate) use self::due::refresh_due;
 pub(crate) use self::flight::Flights;
 pub use self::read::TokenRequest;
 pub(crate) use self::read::report_rejected;
+pub(crate) use self::spill::import;
+pub use self::spill::{Spill, SpillFolder, Spilled};

@@ -4,134 +4,224 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decide::{AfterSuccess, after_success};
-use super::driver::{Driver, into_read, position};
+use super::decide::{AfterSuccess, MAX_ALTERNATES, Spent, after_success};
+use super::driver::{Driver, into_read};
 use super::flight::Landing;
 use super::read::not_connected;
 use super::schedule;
+use super::spill;
+use super::state::{At, Past};
 use crate::clock::Timestamp;
 use crate::connection::{Access, Loaded, Read, Summary, TokenSet};
+use crate::connector::Registered;
+use crate::core::Core;
 use crate::error::Error;
 use crate::event::Event;
-use crate::id::Incarnation;
+use crate::id::ConnectionKey;
 use crate::oauth::TokenReply;
-use crate::provider::spec::Spec;
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, Version};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// What a provider issued, and all that storing it takes.
+#[derive(Debug)]
+pub(super) struct Issued {
+    pub(super) key: ConnectionKey,
+    pub(super) spent: Spent,
+    pub(super) tokens: TokenSet,
+    pub(super) due_at: Option<Timestamp>,
+}
+
+/// Where issued tokens ended up.
+pub(super) enum Kept {
+    /// Current. What was there before may have been marked.
+    Current { now: At, healed: bool, sibling: bool },
+    /// Kept beside the current ones, which came of the same refresh token.
+    Alternate(At),
+    /// Already there, by an earlier try.
+    Applied(At),
+    /// Newer ones are there.
+    Superseded(At),
+    /// Their connection is gone.
+    Orphan(Option<At>),
+}
+
 impl Driver {
-    /// Writes until it is durable. A store that is down is waited for; the tokens are published meanwhile, after the
-    /// host was told.
-    pub(super) async fn persist(&self, spec: &Spec, loaded: Loaded, reply: TokenReply) -> Landing {
-        let spent = (loaded.record.incarnation, loaded.record.generation);
+    /// Writes until it is durable. A store that is down is waited for; the tokens are spilled and published meanwhile,
+    /// after the host was told.
+    pub(super) async fn persist(
+        &self,
+        registered: &Registered,
+        at: At,
+        spent: Spent,
+        reply: TokenReply,
+    ) -> Result<Landing, Error> {
         let now = self.core.now();
-        let tokens = merged(&loaded.tokens, &reply, now);
+        let tokens = merged(at.tokens(), &reply, now);
         drop(reply);
+        // Nothing may fail between the reply and the first write: without random bytes it comes due unspread.
+        let due_at = schedule::due_at(&self.core, registered.provider.spec(), &tokens, now)
+            .unwrap_or_else(|_| tokens.default_access().and_then(|access| access.expires_at));
+        let issued = Issued { key: self.goal.key.clone(), spent, tokens, due_at };
+        let mut known = Some(at);
         let mut pause = FIRST_PAUSE;
-        let mut attempt = Attempt { loaded, written: None };
-        loop {
-            match self.try_write(spec, &mut attempt, &tokens, spent, now).await {
-                Ok(Some(landing)) => return landing,
+        let mut spilled = None;
+        let kept = loop {
+            match issued.try_keep(&self.core, known.take()).await {
+                Ok(Some(kept)) => break Ok(kept),
                 Ok(None) => {}
-                Err(error) if error.is_retryable() => {
-                    self.announce_pending(&attempt, &tokens, spent.1 + 1);
+                Err(error) => {
+                    if spilled.is_none() {
+                        spilled = Some(spill::put(&self.core, &issued).await);
+                    }
+                    if !error.is_retryable() {
+                        break Err(error);
+                    }
+                    self.announce_pending(&issued);
                     self.core.clock.sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(error) => return Err(error),
             }
+        };
+        if let (Ok(_), Some(Some(name))) = (&kept, spilled) {
+            spill::remove(&self.core, &name).await;
         }
+        let kept = issued.report(&self.core, kept?);
+        if let Kept::Applied(at) = &kept {
+            let generation = at.loaded.record.generation;
+            self.core.report(&Event::Refreshed { key: self.goal.key.clone(), generation });
+        }
+        Ok(self.landing(kept))
     }
 
-    /// One try. `None`: somebody else wrote first; look again.
-    async fn try_write(
-        &self,
-        spec: &Spec,
-        attempt: &mut Attempt,
-        tokens: &TokenSet,
-        spent: (Incarnation, u64),
-        now: Timestamp,
-    ) -> Result<Option<Landing>, Error> {
-        if let Some(written) = attempt.written {
-            // The last try failed or lost: what is there now decides.
-            let current = self.core.load(&self.goal.key).await?;
-            if current.as_ref().is_some_and(|current| current.record.version == written) {
-                return Ok(current.map(|current| self.stored(current)));
+    fn landing(&self, kept: Kept) -> Landing {
+        match kept {
+            Kept::Current { now: at, .. } | Kept::Alternate(at) | Kept::Applied(at) => {
+                Ok(Arc::new(into_read(at.loaded)))
             }
-            match (after_success(spent, current.as_ref().map(position)), current) {
-                (AfterSuccess::Write, Some(current)) => attempt.loaded = current,
-                (AfterSuccess::Superseded, Some(current)) => {
-                    return Ok(Some(Ok(Arc::new(into_read(current)))));
-                }
-                (_, current) => {
-                    self.core.report(&Event::OrphanedTokens { key: self.goal.key.clone() });
-                    let answer = current.map(|current| Arc::new(into_read(current)));
-                    return Ok(Some(answer.ok_or_else(|| not_connected(&self.goal.key))));
-                }
-            }
+            Kept::Superseded(at) | Kept::Orphan(Some(at)) => self.what_is_there(Some(at)),
+            Kept::Orphan(None) => Err(not_connected(&self.goal.key)),
         }
-        let before = attempt.loaded.record.version;
-        let mut record = attempt.loaded.record.clone();
-        record.version = Version::random(&*self.core.entropy)?;
-        record.generation = spent.1 + 1;
-        record.status = ConnectionStatus::Active;
-        record.expires_at = tokens.default_access().and_then(|access| access.expires_at);
-        record.due_at = schedule::due_at(&self.core, spec, tokens, now)?;
-        record.updated_at = now;
-        self.core.seal_tokens(&mut record, tokens).await?;
-        if changed(&attempt.loaded.tokens, tokens) {
-            self.renew_summary(&mut record, tokens).await?;
-        }
-        attempt.written = Some(record.version);
-        match self.core.stores.connections.put(&record, Condition::Version(before), None).await? {
-            Put::Written => Ok(Some(self.stored(Loaded { record, tokens: tokens.clone() }))),
-            Put::Conflict(_) => Ok(None),
-        }
-    }
-
-    fn stored(&self, loaded: Loaded) -> Landing {
-        let generation = loaded.record.generation;
-        self.core.report(&Event::Refreshed { key: self.goal.key.clone(), generation });
-        Ok(Arc::new(into_read(loaded)))
     }
 
     /// Tells the host once, then lets those who wait have the tokens.
-    fn announce_pending(&self, attempt: &Attempt, tokens: &TokenSet, generation: u64) {
+    fn announce_pending(&self, issued: &Issued) {
         if self.is_published() {
             return;
         }
+        let generation = issued.spent.generation + 1;
         self.core.report(&Event::PersistPending { key: self.goal.key.clone(), generation });
         self.publish(Ok(Arc::new(Read {
             status: ConnectionStatus::Active,
-            incarnation: attempt.loaded.record.incarnation,
+            incarnation: issued.spent.incarnation,
             generation,
-            tokens: tokens.clone(),
+            tokens: issued.tokens.clone(),
         })));
-    }
-
-    /// A summary that does not open stays as it is: it is only what listings show, and no reason to lose tokens.
-    async fn renew_summary(&self, record: &mut ConnectionRecord, tokens: &TokenSet) -> Result<(), Error> {
-        let before = match self.core.open_summary(&record.key, record.incarnation, &record.summary).await {
-            Ok(before) => before,
-            Err(error) if error.is_retryable() => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "a summary does not open");
-                return Ok(());
-            }
-        };
-        let scopes = tokens.default_access().map(|access| access.scopes.clone()).unwrap_or_default();
-        let summary = Summary { scopes, config: tokens.config.clone(), ..before };
-        record.summary = self.core.seal_summary(&record.key, record.incarnation, &summary).await?;
-        Ok(())
     }
 }
 
-struct Attempt {
-    loaded: Loaded,
-    /// The version that the last try meant to write: found in the store, that try succeeded after all.
-    written: Option<Version>,
+impl Issued {
+    /// One try. `known` is the record as last written by us; without it, it is read. `None`: somebody else wrote first.
+    pub(super) async fn try_keep(&self, core: &Core, known: Option<At>) -> Result<Option<Kept>, Error> {
+        let current = match known {
+            Some(at) => Some(at),
+            None => core.load(&self.key).await?.map(At::new).transpose()?,
+        };
+        let stored = current.as_ref().map(At::view);
+        match (after_success(&self.spent, stored.as_ref()), current) {
+            (decision @ (AfterSuccess::Next | AfterSuccess::Replace), Some(at)) => {
+                self.make_current(core, at, decision == AfterSuccess::Replace).await
+            }
+            (AfterSuccess::Alternate, Some(at)) => self.make_alternate(core, at).await,
+            (AfterSuccess::Applied, Some(at)) => Ok(Some(Kept::Applied(at))),
+            (AfterSuccess::Discard, Some(at)) => Ok(Some(Kept::Superseded(at))),
+            (_, at) => Ok(Some(Kept::Orphan(at))),
+        }
+    }
+
+    async fn make_current(&self, core: &Core, at: At, sibling: bool) -> Result<Option<Kept>, Error> {
+        let At { loaded, mut state } = at;
+        let (mut record, old) = (loaded.record, loaded.tokens);
+        let mut tokens = self.tokens.clone();
+        if sibling {
+            tokens.alternates.clone_from(&old.alternates);
+            keep_alternate(&mut tokens, old.refresh_token.as_deref());
+        } else {
+            state.parent = Some(self.spent.generation);
+        }
+        let healed = record.status != ConnectionStatus::Active;
+        record.generation += 1;
+        record.status = ConnectionStatus::Active;
+        record.expires_at = tokens.default_access().and_then(|access| access.expires_at);
+        record.due_at = self.due_at;
+        record.updated_at = tokens.refreshed_at;
+        let past = Past { generation: record.generation, at: tokens.refreshed_at, fence: self.spent.fence };
+        state.remember(past);
+        state.token_fence = self.spent.fence;
+        state.max_fence = state.max_fence.max(self.spent.fence);
+        state.obtained_by = Some(self.spent.attempt);
+        state.attempt = None;
+        (state.failures, state.not_before) = (0, None);
+        if changed(&old, &tokens) {
+            renew_summary(core, &mut record, &tokens).await?;
+        }
+        let now = At { loaded: Loaded { record, tokens }, state };
+        let written = write(core, now).await?;
+        Ok(written.map(|now| Kept::Current { now, healed, sibling }))
+    }
+
+    /// Theirs came later: ours wait beside them, should theirs turn out to be dead.
+    async fn make_alternate(&self, core: &Core, mut at: At) -> Result<Option<Kept>, Error> {
+        keep_alternate(&mut at.loaded.tokens, self.tokens.refresh_token.as_deref());
+        Ok(write(core, at).await?.map(Kept::Alternate))
+    }
+
+    /// Tells the host where the tokens ended up.
+    pub(super) fn report(&self, core: &Core, kept: Kept) -> Kept {
+        let key = || self.key.clone();
+        match &kept {
+            Kept::Current { now, healed, sibling } => {
+                let generation = now.loaded.record.generation;
+                core.report(&Event::Refreshed { key: key(), generation });
+                if *healed {
+                    core.report(&Event::Healed { key: key() });
+                }
+                if *sibling {
+                    core.report(&Event::SiblingKept { key: key() });
+                }
+            }
+            Kept::Alternate(_) => core.report(&Event::SiblingKept { key: key() }),
+            Kept::Orphan(_) => core.report(&Event::OrphanedTokens { key: key() }),
+            Kept::Applied(_) | Kept::Superseded(_) => {}
+        }
+        kept
+    }
+}
+
+/// Seals and writes; `None` when somebody else wrote since `at` was read.
+async fn write(core: &Core, mut at: At) -> Result<Option<At>, Error> {
+    let before = at.loaded.record.version;
+    at.loaded.record.version = Version::random(&*core.entropy)?;
+    at.state.store_in(&mut at.loaded.record)?;
+    let Loaded { record, tokens } = &mut at.loaded;
+    core.seal_tokens(record, tokens).await?;
+    let put = core.stores.connections.put(record, Condition::Version(before), None).await?;
+    Ok((put == Put::Written).then_some(at))
+}
+
+/// The newest is last. Beyond the limit the oldest goes.
+fn keep_alternate(tokens: &mut TokenSet, refresh_token: Option<&str>) {
+    let Some(refresh_token) = refresh_token else { return };
+    let known = tokens.refresh_token.as_deref() == Some(refresh_token)
+        || tokens.alternates.iter().any(|alternate| alternate == refresh_token);
+    if known {
+        return;
+    }
+    if tokens.alternates.len() == MAX_ALTERNATES {
+        zeroize::Zeroize::zeroize(&mut tokens.alternates.remove(0));
+    }
+    tokens.alternates.push(refresh_token.to_owned());
 }
 
 /// The new token set: what the reply does not say stays (RFC 6749 section 6).
@@ -166,4 +256,20 @@ fn merged(old: &TokenSet, reply: &TokenReply, now: Timestamp) -> TokenSet {
 fn changed(old: &TokenSet, new: &TokenSet) -> bool {
     let scopes = |tokens: &TokenSet| tokens.default_access().map(|access| access.scopes.clone());
     old.config != new.config || scopes(old) != scopes(new)
+}
+
+/// A summary that does not open stays as it is: it is only what listings show, and no reason to lose tokens.
+async fn renew_summary(core: &Core, record: &mut ConnectionRecord, tokens: &TokenSet) -> Result<(), Error> {
+    let before = match core.open_summary(&record.key, record.incarnation, &record.summary).await {
+        Ok(before) => before,
+        Err(error) if error.is_retryable() => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "a summary does not open");
+            return Ok(());
+        }
+    };
+    let scopes = tokens.default_access().map(|access| access.scopes.clone()).unwrap_or_default();
+    let summary = Summary { scopes, config: tokens.config.clone(), ..before };
+    record.summary = core.seal_summary(&record.key, record.incarnation, &summary).await?;
+    Ok(())
 }

@@ -19,6 +19,8 @@ pub enum Purpose {
     Flow,
     /// The tokens that are owed a revocation.
     Revocation,
+    /// Refreshed tokens that the store did not take yet.
+    Spill,
     /// What listings show of a connection.
     Summary,
 }
@@ -33,6 +35,7 @@ impl Purpose {
             Self::Connector => 0x04,
             Self::Revocation => 0x05,
             Self::DataKey => 0x06,
+            Self::Spill => 0x07,
         }
     }
 }
@@ -45,6 +48,7 @@ impl fmt::Display for Purpose {
             Self::DataKey => "data key",
             Self::Flow => "flow",
             Self::Revocation => "revocation",
+            Self::Spill => "spill",
             Self::Summary => "summary",
         })
     }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, printable};
 use crate::event::{NoObserver, Observer};
 use crate::http::HttpClient;
 use crate::oauth::{Discovery, Jwks};
-use crate::refresh::Flights;
+use crate::refresh::{self, Flights, Spill};
 use crate::seal::{DataKeyScope, KeyRing, Sealer};
 use crate::store::Stores;
 
@@ -28,6 +29,7 @@ pub struct VaultBuilder {
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
     key_scope: DataKeyScope,
+    spill: Option<Arc<dyn Spill>>,
     settings: Settings,
 }
 
@@ -41,6 +43,7 @@ impl VaultBuilder {
             entropy: Arc::new(SystemEntropy::default()),
             observer: Arc::new(NoObserver::default()),
             key_scope: DataKeyScope::default(),
+            spill: None,
             settings: Settings::default(),
         }
     }
@@ -101,6 +104,14 @@ impl VaultBuilder {
         self
     }
 
+    /// Where refreshed tokens go, sealed, while the store is down, such as
+    /// [`SpillFolder`](crate::spill::SpillFolder): without it they are held in memory, and lost if the process ends before
+    /// the store is back.
+    pub fn spill(mut self, spill: impl Spill) -> Self {
+        self.spill = Some(Arc::new(spill));
+        self
+    }
+
     /// How long a user may take at the provider; 10 minutes by default.
     pub const fn flow_ttl(mut self, ttl: Duration) -> Self {
         self.settings.flow_ttl = ttl;
@@ -116,6 +127,13 @@ impl VaultBuilder {
     /// The deadline of one request to a provider; 20 s by default. The HTTP client's own should not be longer.
     pub const fn http_timeout(mut self, timeout: Duration) -> Self {
         self.settings.http_timeout = timeout;
+        self
+    }
+
+    /// How long a refresh lease lasts unless it is renewed, which happens four times as often; 45 s by default, and at
+    /// least twice [`http_timeout`](Self::http_timeout). The same in all processes.
+    pub const fn lease_ttl(mut self, ttl: Duration) -> Self {
+        self.settings.lease_ttl = ttl;
         self
     }
 
@@ -152,7 +170,7 @@ impl VaultBuilder {
         let timeout = self.settings.http_timeout;
         let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
         let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
-        Ok(Vault::new(Arc::new(Core {
+        let core = Arc::new(Core {
             stores,
             sealer,
             http,
@@ -163,9 +181,13 @@ impl VaultBuilder {
             discovery,
             jwks,
             flights: Flights::default(),
+            spill: self.spill,
             process,
             tasks: TaskTracker::new(),
-        })))
+            closing: CancellationToken::new(),
+        });
+        refresh::import(&core).await;
+        Ok(Vault::new(core))
     }
 }
 
@@ -177,7 +199,7 @@ fn check(settings: &Settings) -> Result<(), Error> {
     settings.return_targets.iter().try_for_each(|target| check_return_target(target))?;
     // The lease must outlive the request that it covers.
     if settings.http_timeout.is_zero() || settings.http_timeout * 2 > settings.lease_ttl {
-        return Err(invalid("http_timeout must be between 0 and half the refresh lease of 45 s"));
+        return Err(invalid("http_timeout must be between 0 and half of lease_ttl"));
     }
     if settings.flow_cap == 0 || settings.flow_ttl.is_zero() {
         return Err(invalid("flow_cap and flow_ttl must be more than nothing"));

@@ -149,6 +149,7 @@ impl Vault {
     /// Cancel safe: the vault stays closed, and work under way goes on.
     pub async fn shutdown(&self, patience: Duration) -> bool {
         self.core.tasks.close();
+        self.core.closing.cancel();
         tokio::select! {
             biased;
             () = self.core.tasks.wait() => true,

@@ -1,5 +1,7 @@
 //! What happens to a grant after it was given.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::Map;
@@ -9,6 +11,8 @@ table!(RefreshPolicy {
     rotation: Rotation,
     absent_in_reply: AbsentRefresh,
     reuse: Reuse,
+    /// Seconds after which a request of unknown outcome is over; follows from `reuse` when not given.
+    settle: Option<u64>,
     old_access: OldAccess,
     /// Idle life of the refresh token, in seconds.
     idle_lifetime: Option<u64>,
@@ -24,6 +28,25 @@ table!(RefreshPolicy {
     early_by: Option<u64>,
     proactive: bool = true,
 });
+impl RefreshPolicy {
+    /// How long to wait after a refresh of unknown outcome until the same refresh token may be sent again: longer than
+    /// the request can live, so that two never race; for a provider with a leeway, well inside it.
+    pub(crate) fn settle(&self, http_timeout: Duration) -> Duration {
+        const MARGIN: Duration = Duration::from_secs(5);
+        if let Some(secs) = self.settle {
+            return Duration::from_secs(secs);
+        }
+        match self.reuse {
+            Reuse::Static => Duration::ZERO,
+            Reuse::Strict => Duration::from_secs(30),
+            Reuse::Family => Duration::from_secs(60),
+            Reuse::Leeway { secs, .. } | Reuse::Idempotent { secs } => {
+                (http_timeout + MARGIN).min(Duration::from_secs(secs) / 2)
+            }
+        }
+    }
+}
+
 keyword!(RefreshCredential {
     #[default]
     RefreshToken,

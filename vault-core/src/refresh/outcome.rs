@@ -1,0 +1,171 @@
+//! Steps 10 and 11: there are no new tokens. What that says about the grant, if anything.
+
+use super::decide::{AfterRefusal, Spent, after_refusal, unmark};
+use super::driver::{Driver, Step};
+use super::flight::Landing;
+use super::lease::Held;
+use super::read::{needs_reauthorization, not_connected};
+use super::schedule;
+use super::state::{At, LastFailure};
+use crate::connection::set_status;
+use crate::connector::Registered;
+use crate::core::Core;
+use crate::error::{Error, ErrorKind, ReauthReason};
+use crate::event::Event;
+use crate::oauth::{Failure, FailureClass};
+use crate::store::{Condition, ConnectionStatus, Put, Version};
+
+/// Conflicting writes while judging a refusal.
+const TRIES: usize = 8;
+
+impl Driver {
+    pub(super) async fn failed(
+        &self,
+        lease: &Held<'_>,
+        registered: &Registered,
+        mut at: At,
+        spent: &Spent,
+        failure: Failure,
+        may_resend: bool,
+    ) -> Result<Step, Error> {
+        let settle = self.settle(registered);
+        match failure.class {
+            FailureClass::InvalidGrant => {
+                self.refused(lease, spent, ReauthReason::GrantRevoked, registered).await
+            }
+            FailureClass::InteractionRequired => {
+                self.refused(lease, spent, ReauthReason::InteractionRequired, registered).await
+            }
+            FailureClass::NotSent | FailureClass::Throttled(_) | FailureClass::ClientMisconfigured => {
+                at.state.attempt = unmark(&at.view(), spent);
+                self.note(&mut at, &failure).await;
+                Ok(Step::Done(Err(failure.error)))
+            }
+            FailureClass::Indeterminate if may_resend && settle.is_zero() => Ok(Step::Resend),
+            FailureClass::Indeterminate => {
+                self.note(&mut at, &failure).await;
+                let wait = settle.max(failure.error.retry_after().unwrap_or_default());
+                let error = failure.error.with_retry_after(Some(wait).filter(|wait| !wait.is_zero()));
+                if !may_resend {
+                    return Ok(Step::Done(Err(error)));
+                }
+                // Nobody is kept waiting for it.
+                self.report_failure(&error);
+                self.publish(Err(error));
+                Ok(Step::Resend)
+            }
+        }
+    }
+
+    /// Step 10: a refusal counts only if the refused token is still the stored one, and there is no other to try.
+    async fn refused(
+        &self,
+        lease: &Held<'_>,
+        spent: &Spent,
+        refused: ReauthReason,
+        registered: &Registered,
+    ) -> Result<Step, Error> {
+        let settle = self.settle(registered);
+        for _ in 0..TRIES {
+            let at = self.load().await?;
+            let stored = at.as_ref().map(At::view);
+            match (after_refusal(spent, stored.as_ref(), refused, settle, lease.now()), at) {
+                (AfterRefusal::Wait(until), _) => self.wait(until, lease.now(), settle).await?,
+                (AfterRefusal::Promote, Some(at)) => {
+                    if self.promote(at).await? {
+                        return Ok(Step::Resend);
+                    }
+                }
+                (AfterRefusal::Mark(reason), Some(at)) => {
+                    if let Some(landing) = self.mark_lost(at, reason).await? {
+                        return Ok(Step::Done(landing));
+                    }
+                }
+                (AfterRefusal::Moved, at) => return Ok(Step::Done(self.what_is_there(at))),
+                _ => return Ok(Step::Done(Err(not_connected(&self.goal.key)))),
+            }
+        }
+        Err(Error::new(ErrorKind::Contended, format!("{} kept changing", self.goal.key)))
+    }
+
+    /// Puts the newest alternate in the refused token's place. Whether it was written.
+    async fn promote(&self, mut at: At) -> Result<bool, Error> {
+        at.loaded.tokens.refresh_token = at.loaded.tokens.alternates.pop();
+        at.state.attempt = None;
+        let At { loaded, .. } = &mut at;
+        self.core.seal_tokens(&mut loaded.record, &loaded.tokens).await?;
+        let written = self.write(&mut at).await?;
+        if written {
+            self.core.report(&Event::AlternateTried { key: self.goal.key.clone() });
+        }
+        Ok(written)
+    }
+
+    /// Marks the connection; `None` when somebody else wrote first.
+    pub(super) async fn mark_lost(&self, mut at: At, reason: ReauthReason) -> Result<Option<Landing>, Error> {
+        let lost = at.state.attempt.filter(|_| reason == ReauthReason::LostRotation);
+        set_status(&mut at.loaded.record, ConnectionStatus::NeedsReauthorization(reason))?;
+        at.loaded.record.due_at = None;
+        at.loaded.record.updated_at = self.core.now();
+        if !self.write(&mut at).await? {
+            return Ok(None);
+        }
+        let key = &self.goal.key;
+        if let Some(attempt) = lost {
+            self.core.report(&Event::RotationLost { key: key.clone(), sends: attempt.sends });
+        }
+        self.core.report(&Event::NeedsReauthorization { key: key.clone(), reason });
+        Ok(Some(Err(needs_reauthorization(key, reason))))
+    }
+
+    /// Keeps what went wrong, and maintenance from asking again at once. Nothing depends on this write.
+    async fn note(&self, at: &mut At, failure: &Failure) {
+        let (now, asked) = (self.core.now(), failure.error.retry_after());
+        at.state.failures = at.state.failures.saturating_add(1);
+        at.state.last_failure = Some(LastFailure { at: now, message: failure.error.to_string() });
+        at.state.not_before = match failure.class {
+            FailureClass::Throttled(Some(after)) => Some(now.saturating_add(after)),
+            _ => None,
+        };
+        if let Some(due_at) = at.loaded.record.due_at
+            && let Ok(retry_at) = schedule::retry_at(&self.core, at.state.failures, asked, now)
+        {
+            at.loaded.record.due_at = Some(due_at.max(retry_at));
+        }
+        if let Err(error) = self.write(at).await {
+            tracing::debug!(%error, "how a refresh failed is not stored");
+        }
+    }
+
+    /// Step 7's gate is shut: nothing was sent. A marker that stays by a fault only costs the next one a wait.
+    pub(super) async fn take_back(&self, mut at: At, spent: &Spent) {
+        at.state.attempt = unmark(&at.view(), spent);
+        if let Err(error) = self.write(&mut at).await {
+            tracing::debug!(%error, "a marker was not taken back");
+        }
+    }
+
+    /// Writes the record with its state, if nobody else has written it since it was read. Whether it was written.
+    pub(super) async fn write(&self, at: &mut At) -> Result<bool, Error> {
+        let before = at.loaded.record.version;
+        at.loaded.record.version = Version::random(&*self.core.entropy)?;
+        at.state.store_in(&mut at.loaded.record)?;
+        let put = self.core.put(&at.loaded.record, Condition::Version(before), None).await?;
+        Ok(put == Put::Written)
+    }
+}
+
+/// Puts a connection off that cannot even be looked at properly.
+pub(super) async fn put_off(core: &Core, mut record: crate::store::ConnectionRecord) {
+    let before = record.version;
+    let (Ok(retry_at), Ok(version)) =
+        (schedule::retry_at(core, 1, None, core.now()), Version::random(&*core.entropy))
+    else {
+        return;
+    };
+    record.due_at = record.due_at.map(|due_at| due_at.max(retry_at));
+    record.version = version;
+    if let Err(error) = core.stores.connections.put(&record, Condition::Version(before), None).await {
+        tracing::debug!(%error, "back-off not stored");
+    }
+}

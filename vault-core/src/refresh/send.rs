@@ -1,0 +1,97 @@
+//! Steps 6 to 8: mark, gate, send. Then the outcome decides (`persist`, `outcome`).
+
+use std::collections::BTreeMap;
+
+use super::decide::{Spent, mark};
+use super::driver::{Driver, Step};
+use super::lease::Held;
+use super::state::At;
+use crate::connect::origin;
+use crate::connector::Registered;
+use crate::error::{Error, ErrorKind};
+use crate::id::AttemptId;
+use crate::oauth::{RefreshRequest, TokenReply};
+use crate::provider::spec::Spec;
+use crate::secret::SecretString;
+
+impl Driver {
+    /// `may_resend`: whether there is another send left when the outcome of this one stays unknown.
+    pub(super) async fn send(
+        &self,
+        lease: &Held<'_>,
+        registered: &Registered,
+        mut at: At,
+        may_resend: bool,
+    ) -> Result<Step, Error> {
+        let config: BTreeMap<String, String> = at.tokens().config.iter().cloned().collect();
+        let endpoints = registered.endpoints(&self.core, &config).await?;
+        self.check_grant(&at, &registered.registration.client_id, &origin(endpoints.refresh_or_token()))?;
+
+        // Step 6: the marker rides on the same write as the fence.
+        let attempt = AttemptId::random(&*self.core.entropy)?;
+        let Some(marker) = mark(&at.view(), attempt, lease.fence, lease.now()) else {
+            return Ok(Step::Again);
+        };
+        at.state.attempt = Some(marker);
+        at.state.max_fence = lease.fence;
+        if !self.write(&mut at).await? {
+            return Ok(Step::Again);
+        }
+        let spent = Spent {
+            incarnation: at.loaded.record.incarnation,
+            generation: at.loaded.record.generation,
+            attempt,
+            fence: lease.fence,
+        };
+        // Step 7.
+        if !lease.covers(self.core.settings.http_timeout) {
+            self.take_back(at, &spent).await;
+            return Ok(Step::Again);
+        }
+        // Step 8.
+        let refresh_token = at.tokens().refresh_token.as_deref().map(SecretString::new);
+        let scopes = at.tokens().default_access().map(|access| access.scopes.clone()).unwrap_or_default();
+        let request = RefreshRequest {
+            token: refresh_token.as_ref(),
+            scopes: &scopes,
+            redirect_uri: &registered.registration.redirect_uri,
+            config: &config,
+        };
+        match registered.client(&self.core, &endpoints).refresh(&request).await {
+            Ok(reply) => {
+                self.check_account(registered.provider.spec(), &at, &reply)?;
+                self.persist(registered, at, spent, reply).await.map(Step::Done)
+            }
+            Err(failure) => self.failed(lease, registered, at, &spent, failure, may_resend).await,
+        }
+    }
+
+    /// Refresh tokens go to the origin that issued them, for the client that they were issued to, or nowhere.
+    fn check_grant(&self, at: &At, client_id: &str, origin: &str) -> Result<(), Error> {
+        let grant = &at.tokens().grant;
+        if grant.token_origin != origin {
+            let message = format!(
+                "{}: the token endpoint moved from {} to {origin}",
+                self.goal.key, grant.token_origin
+            );
+            return Err(Error::new(ErrorKind::EndpointRefused, message));
+        }
+        if grant.client_id != client_id {
+            let message = format!("{}: it was connected through another OAuth client", self.goal.key);
+            return Err(Error::new(ErrorKind::ProviderMisconfigured, message));
+        }
+        Ok(())
+    }
+
+    /// A refresh that answers for somebody else is not stored, whatever the provider meant by it. The marker stays: the
+    /// refresh token was spent.
+    fn check_account(&self, spec: &Spec, at: &At, reply: &TokenReply) -> Result<(), Error> {
+        match (&at.tokens().grant.account, reply.account_id(spec)) {
+            (Some(before), Some(now)) if *before != now => {
+                let message = format!("{}: the provider answered for another account", self.goal.key);
+                Err(Error::new(ErrorKind::AccountMismatch, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}

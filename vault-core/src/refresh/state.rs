@@ -1,0 +1,119 @@
+//! The record's `refresh` column: how the current tokens came about and what may be under way. In clear, without secrets.
+
+use serde::{Deserialize, Serialize};
+
+use super::decide::{Attempt, Stored};
+use crate::clock::Timestamp;
+use crate::connection::{Loaded, Read, TokenSet};
+use crate::error::{Error, ErrorKind};
+use crate::id::{AttemptId, ConnectionKey};
+use crate::store::ConnectionRecord;
+
+/// The format that is written. Another needs another number.
+const FORM: u8 = 1;
+/// How many generations are remembered.
+const HISTORY: usize = 8;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    /// The generation that was spent for the current one.
+    pub(crate) parent: Option<u64>,
+    pub(crate) token_fence: u64,
+    pub(crate) obtained_by: Option<AttemptId>,
+    pub(crate) max_fence: u64,
+    pub(crate) attempt: Option<Attempt>,
+    /// Failures since the last success.
+    pub(crate) failures: u32,
+    /// The provider asked not to be asked before.
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) last_failure: Option<LastFailure>,
+    /// Latest last.
+    pub(crate) history: Vec<Past>,
+}
+
+/// What the provider said when it last failed us, in the vault's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastFailure {
+    pub(crate) at: Timestamp,
+    pub(crate) message: String,
+}
+
+/// One generation that a refresh brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Past {
+    pub(crate) generation: u64,
+    pub(crate) at: Timestamp,
+    pub(crate) fence: u64,
+}
+
+impl State {
+    /// Nothing stands for a connection that was never refreshed.
+    pub(crate) fn parse(key: &ConnectionKey, bytes: &[u8]) -> Result<Self, Error> {
+        let corrupt =
+            || Error::new(ErrorKind::CorruptRecord, format!("{key}: its refresh state is not ours"));
+        match bytes.split_first() {
+            None => Ok(Self::default()),
+            Some((&FORM, rest)) => postcard::from_bytes(rest).map_err(|error| corrupt().with_source(error)),
+            Some(_) => Err(corrupt()),
+        }
+    }
+
+    pub(crate) fn store_in(&self, record: &mut ConnectionRecord) -> Result<(), Error> {
+        record.refresh = postcard::to_extend(self, vec![FORM]).map_err(|error| {
+            Error::new(ErrorKind::CorruptRecord, "a refresh state cannot be encoded").with_source(error)
+        })?;
+        Ok(())
+    }
+
+    /// Another token set was written.
+    pub(crate) fn remember(&mut self, past: Past) {
+        self.history.push(past);
+        let over = self.history.len().saturating_sub(HISTORY);
+        self.history.drain(..over);
+    }
+}
+
+/// A record with its tokens and its refresh state.
+#[derive(Debug)]
+pub(crate) struct At {
+    pub(crate) loaded: Loaded,
+    pub(crate) state: State,
+}
+
+impl At {
+    pub(crate) fn new(loaded: Loaded) -> Result<Self, Error> {
+        let state = State::parse(&loaded.record.key, &loaded.record.refresh)?;
+        Ok(Self { loaded, state })
+    }
+
+    pub(crate) fn tokens(&self) -> &TokenSet {
+        &self.loaded.tokens
+    }
+
+    /// As decisions see the record.
+    pub(crate) fn view(&self) -> Stored {
+        let (record, state) = (&self.loaded.record, &self.state);
+        Stored {
+            incarnation: record.incarnation,
+            generation: record.generation,
+            parent: state.parent,
+            token_fence: state.token_fence,
+            obtained_by: state.obtained_by,
+            max_fence: state.max_fence,
+            status: record.status,
+            // A marker of an earlier generation says nothing about this one.
+            attempt: state.attempt.filter(|attempt| attempt.generation == record.generation),
+            alternates: self.tokens().alternates.len(),
+        }
+    }
+
+    pub(crate) fn to_read(&self) -> Read {
+        let record = &self.loaded.record;
+        Read {
+            status: record.status,
+            incarnation: record.incarnation,
+            generation: record.generation,
+            tokens: self.tokens().clone(),
+        }
+    }
+}
