@@ -13,6 +13,14 @@ use crate::world::{Shared, World};
 /// Runs on the far side.
 type Effect = Box<dyn FnOnce(&mut World, u64) + Send>;
 
+/// Where a call goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Far {
+    Disk,
+    Provider,
+    Store,
+}
+
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -25,7 +33,7 @@ pub(crate) enum Phase {
 pub(crate) struct Pending {
     pub(crate) pid: Pid,
     pub(crate) conn: Option<usize>,
-    pub(crate) http: bool,
+    pub(crate) far: Far,
     pub(crate) phase: Phase,
     /// When the next thing happens to it.
     pub(crate) ready: Duration,
@@ -49,7 +57,7 @@ pub(crate) struct Label {
     pub(crate) pid: Pid,
     pub(crate) conn: Option<usize>,
     pub(crate) what: &'static str,
-    pub(crate) http: bool,
+    pub(crate) far: Far,
     /// The refresh token that the request spends.
     pub(crate) spent: Option<Tag>,
 }
@@ -103,16 +111,16 @@ impl Drop for Placed<'_> {
 impl World {
     fn place(&mut self, label: Label, effect: Effect, fail: Box<dyn FnOnce(Fault) + Send>) -> u64 {
         let id = self.id();
-        let Label { pid, conn, what, http, spent } = label;
+        let Label { pid, conn, what, far, spent } = label;
         let now = self.now();
-        let (out, back, fault) = self.weather.fate(&mut self.rng, http);
+        let (out, back, fault) = self.weather.fate(&mut self.rng, far);
         if let Some(fault) = fault {
-            self.count_fault(fault, http);
+            self.count_fault(fault, far);
         }
         let pending = Pending {
             pid,
             conn,
-            http,
+            far,
             phase: Phase::Out,
             ready: now + out,
             back,
@@ -150,7 +158,7 @@ impl World {
         let (pid, conn) = (Some(pending.pid), pending.conn);
         match pending.phase {
             Phase::Out => {
-                if self.weather.is_away(self.now(), pending.http) && pending.fault.is_none() {
+                if self.weather.is_away(self.now(), pending.far) && pending.fault.is_none() {
                     pending.fault = Some(if self.rng.chance(0.5) { Fault::NotSent } else { Fault::Lost });
                 }
                 let lost = matches!(pending.fault, Some(Fault::NotSent | Fault::Lost));

@@ -89,6 +89,8 @@ pub(crate) enum What {
     Wrote { before: Option<Standing>, after: Standing, truth: Truth, changed: bool },
     /// A record was deleted.
     Deleted { before: Standing, owed: bool },
+    /// Tokens were put aside.
+    Spilled,
     /// A lease was granted.
     Leased { holder: AttemptId, fence: u64, until: Duration, lapsed: bool },
     /// A lease was renewed.
@@ -136,7 +138,7 @@ pub(crate) enum What {
     /// No more faults from here on.
     Calm,
     /// How a connection stands at the very end.
-    AtRest { standing: Option<Standing>, leased: bool, overdue: bool, owed: usize },
+    AtRest { standing: Option<Standing>, leased: bool, overdue: bool, owed: usize, spilled: usize },
 }
 
 impl fmt::Display for Entry {

@@ -10,7 +10,7 @@ use vault_core::http::{HttpClient, HttpError, HttpErrorKind, HttpRequest, HttpRe
 use vault_core::secret::SecretBytes;
 
 use crate::Plant;
-use crate::call::{Label, call};
+use crate::call::{Far, Label, call};
 use crate::history::{Fault, Pid, What};
 use crate::provider::{Ended, Grant, MARK, Tag};
 use crate::world::{Shared, World};
@@ -41,7 +41,7 @@ impl HttpClient for SimHttp {
         let conn = named.map(|tag| tag.conn);
         let conn = conn.or_else(|| Some(self.world.lock().grants[grant?].conn));
         let spent = named.filter(|_| what == "refresh");
-        let label = Label { pid, conn, what, http: true, spent };
+        let label = Label { pid, conn, what, far: Far::Provider, spent };
         let effect = move |world: &mut World, id| Ok(answer(world, pid, id, what, &form));
         call(&self.world, label, effect, |fault| {
             Err(match fault {

@@ -134,8 +134,8 @@ impl Kernel {
             let leased = world.leases[conn].is_some_and(|held| held.until > now);
             let owed = at_once(self.inner.list_owed(&key.tenant, Some(&key.owner), &Page::first(100)));
             let owed = owed.map_or(0, |page| page.items.iter().filter(|owed| owed.key == key).count());
-            let standing = world.standings[conn];
-            world.note(None, Some(conn), What::AtRest { standing, leased, overdue, owed });
+            let (standing, spilled) = (world.standings[conn], world.spilled.len());
+            world.note(None, Some(conn), What::AtRest { standing, leased, overdue, owed, spilled });
         }
     }
 

@@ -22,6 +22,7 @@ mod process;
 mod provider;
 mod rng;
 mod setup;
+mod spill;
 mod store;
 mod trouble;
 mod users;

@@ -16,6 +16,7 @@ use crate::clock::{ProcessClock, Skew, TrueTime};
 use crate::history::{Pid, What};
 use crate::http::SimHttp;
 use crate::rng::{Rng, SeededEntropy};
+use crate::spill::SimSpill;
 use crate::store::SimStore;
 use crate::world::Shared;
 
@@ -109,6 +110,7 @@ impl Process {
             .redirect_uri(REDIRECT_URI)
             .observer(Ears { pid, world: world.clone() })
             .clock(clock)
+            .spill(SimSpill { pid, world: world.clone() })
             .danger_entropy(SeededEntropy::new(Rng::new(seed, stream)));
         async move {
             Reply::Built(match KeyRing::from_text(KEYS) {
@@ -163,7 +165,13 @@ impl Observer for Ears {
 
 fn key_of(event: &Event) -> Option<&ConnectionKey> {
     match event {
-        Event::Connected { key }
+        Event::AlternateTried { key }
+        | Event::Connected { key }
+        | Event::Healed { key }
+        | Event::RefreshTakenOver { key }
+        | Event::RotationLost { key, .. }
+        | Event::SiblingKept { key }
+        | Event::SpillImported { key }
         | Event::Disconnected { key }
         | Event::NeedsReauthorization { key, .. }
         | Event::OrphanedTokens { key }

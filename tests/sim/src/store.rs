@@ -17,7 +17,7 @@ use vault_memory::MemoryStore;
 
 use crate::Plant;
 use crate::audit;
-use crate::call::{Label, call};
+use crate::call::{Far, Label, call};
 use crate::history::{Fault, Pid, What};
 use crate::world::{Held, Shared, World};
 
@@ -54,7 +54,7 @@ impl SimStore {
     ) -> Answer<T> {
         let conn = key.and_then(|key| self.world.lock().conn(key));
         let (inner, pid) = (self.inner.clone(), self.pid);
-        let label = Label { pid, conn, what, http: false, spent: None };
+        let label = Label { pid, conn, what, far: Far::Store, spent: None };
         let effect = move |world: &mut World, _| effect(world, &inner, pid, conn);
         call(&self.world, label, effect, |fault| {
             Err(match fault {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::call::Far;
 use crate::history::Fault;
 use crate::rng::Rng;
 
@@ -65,23 +66,30 @@ impl Weather {
 
     /// How long a call takes to arrive and to be answered, and what goes wrong with it. A request arrives within the
     /// vault's own deadline of 20 s, or never.
-    pub(crate) fn fate(&self, rng: &mut Rng, http: bool) -> (Duration, Duration, Option<Fault>) {
-        let (chances, slow) = if http { (self.http, self.slow_http) } else { (self.store, self.slow_store) };
+    pub(crate) fn fate(&self, rng: &mut Rng, far: Far) -> (Duration, Duration, Option<Fault>) {
+        let (chances, slow) = match far {
+            Far::Disk => ([0.0; 3], 0.0),
+            Far::Provider => (self.http, self.slow_http),
+            Far::Store => (self.store, self.slow_store),
+        };
         let mut leg = |usual: Duration, longest: Duration| {
             if rng.chance(slow) { rng.between(SECOND, longest) } else { rng.between(usual / 10, usual) }
         };
-        let (out, back) = if http {
-            (leg(200 * MILLIS, 19 * SECOND), leg(200 * MILLIS, 40 * SECOND))
-        } else {
-            (leg(4 * MILLIS, 60 * SECOND), leg(4 * MILLIS, 60 * SECOND))
+        let (out, back) = match far {
+            Far::Provider => (leg(200 * MILLIS, 19 * SECOND), leg(200 * MILLIS, 40 * SECOND)),
+            _ => (leg(4 * MILLIS, 60 * SECOND), leg(4 * MILLIS, 60 * SECOND)),
         };
         let faults = [Fault::NotSent, Fault::Lost, Fault::AnswerLost];
         let fault = faults.into_iter().zip(chances).find(|(_, chance)| rng.chance(*chance));
         (out, back, fault.map(|(fault, _)| fault))
     }
 
-    pub(crate) fn is_away(&self, now: Duration, http: bool) -> bool {
-        now < if http { self.provider_away_until } else { self.store_away_until }
+    pub(crate) fn is_away(&self, now: Duration, far: Far) -> bool {
+        match far {
+            Far::Disk => false,
+            Far::Provider => now < self.provider_away_until,
+            Far::Store => now < self.store_away_until,
+        }
     }
 
     pub(crate) const fn take_away(&mut self, until: Duration, http: bool) {

@@ -14,7 +14,10 @@ use crate::history::{Entry, Fault, History, Pid, Standing, What};
 use crate::provider::{Grant, Mode, Tag};
 use crate::rng::Rng;
 use crate::weather::Weather;
-use crate::{Plant, call::Pending};
+use crate::{
+    Plant,
+    call::{Far, Pending},
+};
 
 /// One user's connection through one connector.
 #[derive(Debug)]
@@ -51,6 +54,8 @@ pub(crate) struct World {
     /// Which processes have something to do.
     pub(crate) woken: Vec<bool>,
     pub(crate) auditor: Option<Vault>,
+    /// What processes put aside while the store is away.
+    pub(crate) spilled: BTreeMap<String, Vec<u8>>,
     pub(crate) faults: BTreeMap<&'static str, u64>,
     next_id: u64,
 }
@@ -93,6 +98,7 @@ impl World {
             codes: BTreeMap::new(),
             woken: Vec::new(),
             auditor: None,
+            spilled: BTreeMap::new(),
             faults: BTreeMap::new(),
             next_id: 1,
         }
@@ -116,14 +122,14 @@ impl World {
         *self.faults.entry(fault).or_default() += 1;
     }
 
-    pub(crate) fn count_fault(&mut self, fault: Fault, http: bool) {
-        self.count(match (fault, http) {
-            (Fault::NotSent, true) => "request not sent",
-            (Fault::Lost, true) => "request lost",
-            (Fault::AnswerLost, true) => "reply lost",
-            (Fault::NotSent, false) => "store busy",
-            (Fault::Lost, false) => "store call lost",
-            (Fault::AnswerLost, false) => "acknowledgement lost",
+    pub(crate) fn count_fault(&mut self, fault: Fault, far: Far) {
+        self.count(match (fault, far) {
+            (Fault::NotSent, Far::Provider) => "request not sent",
+            (Fault::Lost, Far::Provider) => "request lost",
+            (Fault::AnswerLost, Far::Provider) => "reply lost",
+            (Fault::NotSent, _) => "store busy",
+            (Fault::Lost, _) => "store call lost",
+            (Fault::AnswerLost, _) => "acknowledgement lost",
         });
     }
 

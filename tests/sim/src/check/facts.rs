@@ -28,6 +28,8 @@ pub(super) struct Facts {
     /// Every grant of a lease.
     pub(super) leased: BTreeMap<(Pid, usize), Vec<usize>>,
     pub(super) asked: BTreeMap<u64, usize>,
+    /// Whose tokens each process put aside, and when.
+    pub(super) spilled: Vec<(Pid, usize, usize)>,
     pub(super) calm: usize,
 }
 
@@ -75,6 +77,9 @@ impl Facts {
                 }
                 (What::Asked { op, .. }, _) => {
                     facts.asked.insert(*op, index);
+                }
+                (What::Spilled, Some(pid)) => {
+                    facts.spilled.extend(entry.conn.map(|conn| (pid, conn, index)));
                 }
                 (What::Calm, _) => facts.calm = index,
                 _ => {}

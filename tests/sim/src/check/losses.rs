@@ -31,11 +31,7 @@ pub(super) fn check(history: &History, facts: &Facts, modes: &[Mode], verdict: &
                         let mark = Mark { index, reason, standing: *after, truth };
                         marks.entry(conn).or_insert(mark);
                     }
-                    _ if same => {
-                        if marks.remove(&conn).is_some() {
-                            verdict.tally.reach("heal");
-                        }
-                    }
+                    _ if same => drop(marks.remove(&conn)),
                     _ => ended = marks.remove(&conn),
                 }
             }
@@ -114,7 +110,11 @@ impl Judge<'_> {
         if fault.is_some() || request.garbled {
             return Some("reply lost");
         }
-        if self.killed(request.pid).is_some_and(|killed| answered < killed && killed < self.until) {
+        let spilled = self.facts.spilled.iter().any(|(pid, conn, index)| {
+            Some(*pid) == request.pid && *conn == tag.conn && *index > answered && *index < self.until
+        });
+        let killed = self.killed(request.pid).is_some_and(|killed| answered < killed && killed < self.until);
+        if killed && !spilled {
             return Some("died with the process");
         }
         // Somebody still has it, and will write it: but not after hours of calm.

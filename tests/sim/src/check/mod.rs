@@ -62,7 +62,7 @@ pub struct Verdict {
 pub fn check(history: &History, modes: &[Mode]) -> Verdict {
     let facts = Facts::gather(history);
     let mut verdict = Verdict::default();
-    verdict.tally.count(history, &facts, modes);
+    verdict.tally.count(history, modes);
     safety::check(history, &facts, modes, &mut verdict);
     losses::check(history, &facts, modes, &mut verdict);
     verdict

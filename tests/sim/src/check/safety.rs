@@ -233,10 +233,13 @@ fn is_stale(facts: &Facts, spent: Tag, leased: usize) -> bool {
 }
 
 fn at_rest(index: usize, entry: &Entry, verdict: &mut Verdict) {
-    if let What::AtRest { leased, overdue, owed, .. } = entry.what {
+    if let What::AtRest { leased, overdue, owed, spilled, .. } = entry.what {
         let mut wrong = |rule, why: &str| verdict.violation(rule, entry.conn, index, why);
         if overdue {
             wrong("L1", "a connection is overdue");
+        }
+        if spilled > 0 {
+            wrong("L1", "tokens that were put aside are still there");
         }
         if leased {
             wrong("L2", "a lease is held at rest");

@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 
-use vault_core::store::ConnectionStatus;
+use vault_core::event::Event;
 
-use super::facts::Facts;
 use crate::history::{History, What};
 use crate::provider::Mode;
 
@@ -41,38 +40,33 @@ impl Tally {
         *self.modes.entry(mode).or_default().lost.entry(why).or_default() += 1;
     }
 
-    pub(super) fn count(&mut self, history: &History, facts: &Facts, modes: &[Mode]) {
-        let mut standing = BTreeMap::new();
+    pub(super) fn count(&mut self, history: &History, modes: &[Mode]) {
         for entry in history.entries() {
             let Some(conn) = entry.conn else { continue };
             let of_mode = self.modes.entry(modes[conn]).or_default();
             match &entry.what {
                 What::HandedOut { .. } => of_mode.handed_out += 1,
-                What::Sent { call, spent } => {
-                    of_mode.sent += 1;
-                    let issued = facts.requests.get(call).is_some_and(|request| request.issued.is_some());
-                    let stored = standing.get(&conn).is_some_and(|at: &crate::history::Standing| {
-                        at.tag.grant == spent.grant && at.tag.refresh != spent.refresh
-                    });
-                    if stored && issued {
-                        self.reach("alternate promotion");
-                    }
-                }
-                What::Wrote { before, after, changed, .. } => {
-                    standing.insert(conn, *after);
+                What::Sent { .. } => of_mode.sent += 1,
+                What::Wrote { before, after, .. } => {
                     let same = before.filter(|before| before.incarnation == after.incarnation);
                     match same {
                         None => of_mode.connected += 1,
-                        Some(before) if before.generation < after.generation => of_mode.refreshed += 1,
                         Some(before) => {
-                            let active = ConnectionStatus::Active;
-                            if *changed && before.status == active && after.status == active {
-                                self.reach("sibling");
-                            }
+                            of_mode.refreshed += after.generation - before.generation.min(after.generation)
                         }
                     }
                 }
-                What::Leased { lapsed: true, .. } => self.reach("takeover"),
+                What::Leased { lapsed: true, .. } => self.reach("lease takeover"),
+                What::Told(event) => self.reach(match event {
+                    Event::AlternateTried { .. } => "alternate promotion",
+                    Event::Healed { .. } => "heal",
+                    Event::OrphanedTokens { .. } => "orphan",
+                    Event::PersistPending { .. } => "persist pending",
+                    Event::RefreshTakenOver { .. } => "takeover",
+                    Event::SiblingKept { .. } => "sibling",
+                    Event::SpillImported { .. } => "spill import",
+                    _ => continue,
+                }),
                 _ => {}
             }
         }
