@@ -6,6 +6,7 @@
 pub mod backend;
 mod canary;
 mod checks;
+pub mod crowd;
 pub mod load;
 mod polled;
 pub mod servers;

@@ -1,5 +1,7 @@
 //! What happens while nobody asks.
 
+mod crowds;
+
 use std::time::{Duration, SystemTime};
 
 use vault_core::connector::ConnectorUpdate;
@@ -72,8 +74,8 @@ async fn expired_flows_are_purged_a_limited_number_at_a_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_another_process_has_refreshed_since_the_scan_is_left_alone() {
-    /// So many are refreshed at once in one pass.
-    const AT_ONCE: usize = 8;
+    /// So many of one connector are refreshed at once in one process.
+    const AT_ONCE: usize = 4;
     let world = World::start().await;
     let (second, _faults) = world.second_vault().await;
     for n in 0..=AT_ONCE {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
@@ -15,6 +14,8 @@ use crate::oauth::{Discovery, Jwks};
 use crate::refresh::{Flights, Spill};
 use crate::seal::Sealer;
 use crate::store::Stores;
+use crate::tasks::Tasks;
+use crate::upkeep::Slots;
 
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -32,8 +33,11 @@ pub(crate) struct Core {
     pub(crate) spill: Option<Arc<dyn Spill>>,
     /// Random, so that a [`Moment`] of another process is known for one.
     pub(crate) process: [u8; 16],
-    /// Everything that must finish once begun, whoever stops waiting for it.
-    pub(crate) tasks: TaskTracker,
+    /// Of maintenance: what callers wait for needs none.
+    pub(crate) refresh_slots: Slots,
+    /// The same for owed revocations, which may be slow where refreshes are not.
+    pub(crate) revocation_slots: Slots,
+    pub(crate) tasks: Tasks,
     /// The vault is shutting down: waits that lose nothing end.
     pub(crate) closing: CancellationToken,
 }

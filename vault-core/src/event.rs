@@ -130,6 +130,12 @@ pub enum Event {
     /// Maintenance finds the vault's own key gone from the storage, which was emptied or replaced while this process ran:
     /// users whose connections were in it are not connected any more. The vault goes on with a new key.
     StorageEmptied,
+    /// A bug, in the vault or in something that was passed in: a task of the vault panicked. It alone ended; what it was
+    /// about is tried again where the vault tries again.
+    TaskPanicked {
+        /// The path of its code. What the panic said is left out, since it may hold secrets.
+        task: &'static str,
+    },
 }
 
 /// Ignores every event.

@@ -118,7 +118,9 @@ pub mod spill {
 pub mod seal;
 pub mod secret;
 pub mod store;
+mod tasks;
 mod token;
+mod upkeep;
 mod vault;
 
 pub use self::connect::{Callback, SessionBinding};

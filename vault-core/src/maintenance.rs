@@ -3,18 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-
 use crate::core::Core;
 use crate::disconnect;
 use crate::error::Error;
 use crate::event::Event;
+use crate::id::{ConnectionKey, RevocationId};
 use crate::refresh::{self, refresh_due};
+use crate::store::RevocationRecord;
+use crate::upkeep::{Due, Slots, work_off};
 
-/// Refreshes and revocations under way at once in one pass.
-const AT_ONCE: usize = 8;
-/// Between the passes of the background loop.
-pub(crate) const PAUSE: Duration = Duration::from_secs(30);
+/// From the beginning of one pass of the background loop to that of the next.
+const PERIOD: Duration = Duration::from_secs(30);
+/// But at least so long after the end of it.
+const REST: Duration = Duration::from_secs(1);
+/// What a pass of the background loop starts of each kind.
+const LIMIT: u32 = 500;
 
 /// What one pass of [`Vault::maintain`](crate::Vault::maintain) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,52 +33,91 @@ pub struct Maintenance {
     pub still_owed: usize,
     /// Expired flows removed.
     pub purged: u64,
+    /// Refreshes and revocations that this pass began and did not wait for any longer. They go on by themselves.
+    pub running: usize,
 }
 
 pub(crate) async fn pass(core: &Arc<Core>, limit: u32) -> Result<Maintenance, Error> {
-    let mut done = Maintenance::default();
     if core.sealer.restore_canary().await? {
         core.report(&Event::StorageEmptied);
     }
     refresh::import(core).await;
-    let now = core.now();
-    done.purged = core.stores.flows.purge_expired(now, limit).await?;
-
-    let due = core.stores.connections.due(now, limit).await?;
-    let refreshes = due.into_iter().map(|key| {
-        let core = Arc::clone(core);
-        async move { refresh_due(&core, &key).await.is_ok() }
-    });
-    let (refreshed, failed) = run(refreshes).await;
-    (done.refreshed, done.failed) = (refreshed, failed);
-
-    let owed = core.stores.connections.owed_due(now, limit).await?;
-    let revocations = owed.into_iter().map(|record| {
-        let core = Arc::clone(core);
-        async move { disconnect::settle_due(&core, record).await.unwrap_or(false) }
-    });
-    (done.revoked, done.still_owed) = run(revocations).await;
-    Ok(done)
+    let purged = core.stores.flows.purge_expired(core.now(), limit).await?;
+    let (refreshes, revocations) =
+        tokio::join!(work_off::<Refreshes>(core, limit), work_off::<Revocations>(core, limit));
+    let (refreshes, revocations) = (refreshes?, revocations?);
+    Ok(Maintenance {
+        refreshed: refreshes.done,
+        failed: refreshes.failed,
+        revoked: revocations.done,
+        still_owed: revocations.failed,
+        purged,
+        running: refreshes.running + revocations.running,
+    })
 }
 
-/// Runs them, a few at a time; answers how many said yes and how many no.
-async fn run<F>(work: impl Iterator<Item = F>) -> (usize, usize)
-where
-    F: Future<Output = bool> + Send + 'static,
-{
-    let (mut yes, mut no) = (0, 0);
-    let mut running = JoinSet::new();
-    let mut count = |done: Result<bool, _>| if done.unwrap_or(false) { yes += 1 } else { no += 1 };
-    for future in work {
-        if running.len() == AT_ONCE
-            && let Some(done) = running.join_next().await
-        {
-            count(done);
+/// One pass after the other until the vault closes. Neither an error nor a panic ends it.
+pub(crate) async fn run(core: Arc<Core>) {
+    while !core.tasks.is_closed() {
+        let began = core.clock.monotonic();
+        if let Ok(Err(error)) = core.tasks.guard(pass(&core, LIMIT)).await {
+            tracing::warn!(%error, "maintenance pass failed");
         }
-        running.spawn(future);
+        let spent = core.clock.monotonic().saturating_sub(began);
+        core.clock.sleep(PERIOD.saturating_sub(spent).max(REST)).await;
     }
-    while let Some(done) = running.join_next().await {
-        count(done);
+}
+
+struct Refreshes;
+
+impl Due for Refreshes {
+    type Item = ConnectionKey;
+    type Id = ConnectionKey;
+
+    fn id(key: &ConnectionKey) -> ConnectionKey {
+        key.clone()
     }
-    (yes, no)
+
+    fn key(key: &ConnectionKey) -> &ConnectionKey {
+        key
+    }
+
+    fn slots(core: &Core) -> &Slots {
+        &core.refresh_slots
+    }
+
+    async fn scan(core: &Core, limit: u32) -> Result<Vec<ConnectionKey>, Error> {
+        Ok(core.stores.connections.due(core.now(), limit).await?)
+    }
+
+    async fn run(core: Arc<Core>, key: ConnectionKey) -> bool {
+        refresh_due(&core, &key).await.is_ok()
+    }
+}
+
+struct Revocations;
+
+impl Due for Revocations {
+    type Item = RevocationRecord;
+    type Id = RevocationId;
+
+    fn id(record: &RevocationRecord) -> RevocationId {
+        record.id
+    }
+
+    fn key(record: &RevocationRecord) -> &ConnectionKey {
+        &record.key
+    }
+
+    fn slots(core: &Core) -> &Slots {
+        &core.revocation_slots
+    }
+
+    async fn scan(core: &Core, limit: u32) -> Result<Vec<RevocationRecord>, Error> {
+        Ok(core.stores.connections.owed_due(core.now(), limit).await?)
+    }
+
+    async fn run(core: Arc<Core>, record: RevocationRecord) -> bool {
+        disconnect::settle_due(&core, record).await.unwrap_or(false)
+    }
 }

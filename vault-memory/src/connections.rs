@@ -5,7 +5,7 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, Lease, LeaseAcquire,
-    ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
 use crate::table::{Path, Table, holds, owner_path, page, path};
@@ -149,6 +149,12 @@ impl Connections {
         }
     }
 
+    fn lease(&self, key: &ConnectionKey, now: Timestamp) -> Option<LeaseHeld> {
+        let row = self.rows.get(&key_path(key))?;
+        let Held { holder, until } = row.held_at(now)?;
+        Some(LeaseHeld { holder, fence: row.fence, remaining: until.saturating_since(now) })
+    }
+
     fn owed_due(&self, before: Timestamp, limit: usize) -> Vec<RevocationRecord> {
         let mut due: Vec<_> = self.owed.values().filter(|owed| owed.due_at <= before).collect();
         due.sort_by_key(|owed| owed.due_at);
@@ -218,7 +224,7 @@ impl ConnectionStore for MemoryStore {
     }
 
     async fn due(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionKey>, StoreError> {
-        Ok(lock(&self.shared.connections).due(before, self.now(), count(limit)))
+        Ok(lock(&self.shared.connections).due(before, self.time(), count(limit)))
     }
 
     async fn acquire_lease(
@@ -227,7 +233,7 @@ impl ConnectionStore for MemoryStore {
         holder: AttemptId,
         ttl: Duration,
     ) -> Result<LeaseAcquire, StoreError> {
-        Ok(lock(&self.shared.connections).acquire(key, holder, self.now(), ttl))
+        Ok(lock(&self.shared.connections).acquire(key, holder, self.time(), ttl))
     }
 
     async fn renew_lease(
@@ -237,7 +243,7 @@ impl ConnectionStore for MemoryStore {
         fence: u64,
         ttl: Duration,
     ) -> Result<bool, StoreError> {
-        Ok(lock(&self.shared.connections).renew(key, holder, fence, self.now(), ttl))
+        Ok(lock(&self.shared.connections).renew(key, holder, fence, self.time(), ttl))
     }
 
     async fn release_lease(
@@ -248,6 +254,14 @@ impl ConnectionStore for MemoryStore {
     ) -> Result<(), StoreError> {
         lock(&self.shared.connections).release(key, holder, fence);
         Ok(())
+    }
+
+    async fn lease(&self, key: &ConnectionKey) -> Result<Option<LeaseHeld>, StoreError> {
+        Ok(lock(&self.shared.connections).lease(key, self.time()))
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(self.time())
     }
 
     async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>, StoreError> {

@@ -95,7 +95,7 @@ impl MemoryStore {
     }
 
     /// The store's own clock, which leases run on.
-    fn now(&self) -> Timestamp {
+    fn time(&self) -> Timestamp {
         self.shared.epoch.saturating_add(self.shared.clock.monotonic())
     }
 }

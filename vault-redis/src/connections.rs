@@ -5,7 +5,7 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire,
-    ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
 use crate::link::Effect;
@@ -122,6 +122,14 @@ impl ConnectionStore for RedisStore {
         fence: u64,
     ) -> Result<(), StoreError> {
         self.release(key, holder, fence).await
+    }
+
+    async fn lease(&self, key: &ConnectionKey) -> Result<Option<LeaseHeld>, StoreError> {
+        self.holder(key).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.clock().await
     }
 
     async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>, StoreError> {

@@ -1,13 +1,14 @@
 use std::time::Duration;
 
+use redis::{Value, from_redis_value};
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey};
-use vault_core::store::{Lease, LeaseAcquire, StoreError};
+use vault_core::store::{Lease, LeaseAcquire, LeaseHeld, StoreError};
 
 use crate::RedisStore;
 use crate::link::Effect;
 use crate::record::corrupt;
-use crate::script::{ACQUIRE, RELEASE, RENEW};
+use crate::script::{ACQUIRE, LEASE, RELEASE, RENEW};
 
 impl RedisStore {
     pub(crate) async fn acquire(
@@ -56,6 +57,32 @@ impl RedisStore {
         let args = [holder.as_bytes().as_slice(), fence.as_bytes()];
         self.shared.link.script("releasing a lease", &RELEASE, &keys, &args, Effect::Write).await
     }
+
+    pub(crate) async fn holder(&self, key: &ConnectionKey) -> Result<Option<LeaseHeld>, StoreError> {
+        const NONE: &[&[u8]] = &[];
+        let keys = [self.connection_name(key)];
+        let doing = "looking at a lease";
+        let answer: Option<(Vec<u8>, u64, u64)> =
+            match self.shared.link.script(doing, &LEASE, &keys, NONE, Effect::Read).await? {
+                Value::Array(none) if none.is_empty() => None,
+                held => Some(from_redis_value(held).map_err(|_| corrupt("not an answer of the script"))?),
+            };
+        answer.map(held).transpose()
+    }
+
+    /// Of the node that has the first shard.
+    pub(crate) async fn clock(&self) -> Result<Timestamp, StoreError> {
+        let (time, at) = (redis::cmd("TIME"), self.shared.names.index(0));
+        let doing = "reading the clock";
+        let (seconds, micros): (i64, i64) = self.shared.link.run(doing, &at, time, Effect::Read).await?;
+        Ok(Timestamp::from_millis(seconds * 1_000 + micros / 1_000))
+    }
+}
+
+fn held((holder, fence, remaining): (Vec<u8>, u64, u64)) -> Result<LeaseHeld, StoreError> {
+    let holder = holder.try_into().map_err(|_| corrupt("not a holder of a lease"))?;
+    let remaining = Duration::from_millis(remaining);
+    Ok(LeaseHeld { holder: AttemptId::from_bytes(holder), fence, remaining })
 }
 
 /// A span in milliseconds, short enough that a time of day and it add up exactly in the server's arithmetic.

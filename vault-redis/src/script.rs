@@ -19,6 +19,7 @@ macro_rules! scripts {
 
 scripts! {
     ACQUIRE = "acquire.lua";
+    LEASE = "lease.lua";
     LIST = "list.lua";
     RELEASE = "release.lua";
     RENEW = "renew.lua";

@@ -6,7 +6,7 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey as Key, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Condition, ConnectionFilter, ConnectionRecord as Record, ConnectionStatus, ConnectionStore, Lease,
-    LeaseAcquire, ListedConnection, Page, Paged, Put, RevocationRecord as Owed, Version,
+    LeaseAcquire, LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord as Owed, Version,
 };
 
 use crate::{RedbStore, Result, get, path, set, swap};
@@ -141,6 +141,18 @@ impl ConnectionStore for RedbStore {
 
     async fn release_lease(&self, key: &Key, holder: AttemptId, fence: u64) -> Result<()> {
         self.renew_lease(key, holder, fence, Duration::ZERO).await.map(drop)
+    }
+
+    async fn lease(&self, key: &Key) -> Result<Option<LeaseHeld>> {
+        let (row, now) = (self.row(of(key)).await?, SystemTime::now().into());
+        Ok(row.and_then(|row: Leased| {
+            let (holder, until) = row.held_at(now)?;
+            Some(LeaseHeld { holder, fence: row.fence, remaining: until.saturating_since(now) })
+        }))
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        Ok(SystemTime::now().into())
     }
 
     async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<Owed>> {

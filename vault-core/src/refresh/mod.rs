@@ -24,6 +24,8 @@
 //!
 //! Locks: the flight map's mutex is held for a look-up and never across an await.
 
+#[expect(dead_code, reason = "the driver asks it once its rewrite is in")]
+mod breaker;
 pub mod decide;
 mod driver;
 mod due;

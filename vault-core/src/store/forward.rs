@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
-    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, ListedConnection,
-    NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
+    ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 use crate::clock::Timestamp;
 use crate::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
@@ -87,6 +87,12 @@ macro_rules! forward {
             }
             async fn release_lease(&self, key: &ConnectionKey, holder: AttemptId, fence: u64) -> Result<()> {
                 (**self).release_lease(key, holder, fence).await
+            }
+            async fn lease(&self, key: &ConnectionKey) -> Result<Option<LeaseHeld>> {
+                (**self).lease(key).await
+            }
+            async fn now(&self) -> Result<Timestamp> {
+                (**self).now().await
             }
             async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>> {
                 (**self).owed_due(before, limit).await

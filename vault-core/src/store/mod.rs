@@ -38,8 +38,8 @@ use async_trait::async_trait;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::record::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectorRecord, Cursor, FlowInsert,
-    FlowRecord, KeyRecord, KeyScope, Lease, LeaseAcquire, ListedConnection, NamedPut, Page, Paged, Put,
-    RevocationRecord, Version,
+    FlowRecord, KeyRecord, KeyScope, Lease, LeaseAcquire, LeaseHeld, ListedConnection, NamedPut, Page, Paged,
+    Put, RevocationRecord, Version,
 };
 use crate::clock::Timestamp;
 use crate::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
@@ -74,7 +74,7 @@ pub trait ConnectorStore: fmt::Debug + Send + Sync + 'static {
 /// - `owed` given to `put` or `delete` is stored in the same atomic step, and only when the write happens.
 ///
 /// # Time
-/// `acquire_lease`, `renew_lease` and `due` judge leases by the store's clock.
+/// `acquire_lease`, `renew_lease`, `lease` and `due` judge leases by the store's clock.
 #[async_trait]
 pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     /// The token read: [`ConnectionRecord::credential`] alone. The one read that a replica may answer.
@@ -137,6 +137,13 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
         holder: AttemptId,
         fence: u64,
     ) -> Result<(), StoreError>;
+
+    /// Who has the lease, from the primary; `None` when it is free or has lapsed, or there is no such connection.
+    async fn lease(&self, key: &ConnectionKey) -> Result<Option<LeaseHeld>, StoreError>;
+
+    /// The store's clock, the one that leases run on. A store of several servers may have as many clocks, and answers
+    /// with that of one of them, always the same while the servers stay what they are.
+    async fn now(&self) -> Result<Timestamp, StoreError>;
 
     /// Owed revocations of all tenants with `due_at` at or before `before`, longest due first, at most `limit`.
     async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>, StoreError>;

@@ -3,7 +3,9 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::entropy::{Entropy, EntropyError};
 use crate::error::ReauthReason;
-use crate::id::{ConnectionKey, ConnectorId, Incarnation, Owner, RevocationId, Slot, TenantId, UserId};
+use crate::id::{
+    AttemptId, ConnectionKey, ConnectorId, Incarnation, Owner, RevocationId, Slot, TenantId, UserId,
+};
 
 /// Stamps one write of a record: drawn at random by the writer, so it never repeats, not even when a record is deleted
 /// and made again, and a writer whose acknowledgement was lost recognises its own write.
@@ -277,6 +279,18 @@ pub enum LeaseAcquire {
         /// Until it lapses, by the store's clock.
         remaining: Duration,
     },
+}
+
+/// A lease that somebody has now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "backends build it")]
+pub struct LeaseHeld {
+    /// Who.
+    pub holder: AttemptId,
+    /// Under which fence.
+    pub fence: u64,
+    /// Until it lapses, by the store's clock, unless they renew it.
+    pub remaining: Duration,
 }
 
 /// A revocation that is still owed to a provider. It outlives its connection, and a reconnect does not touch it.

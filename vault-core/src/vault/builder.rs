@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::Vault;
@@ -17,6 +16,8 @@ use crate::oauth::{Discovery, Jwks};
 use crate::refresh::{self, Flights, Spill};
 use crate::seal::{DataKeyScope, KeyRing, Sealer};
 use crate::store::Stores;
+use crate::tasks::Tasks;
+use crate::upkeep::Slots;
 
 /// Puts a [`Vault`] together. `stores`, `keys`, `http` and `redirect_uri` are required.
 #[derive(Debug)]
@@ -168,6 +169,7 @@ impl VaultBuilder {
         let mut process = [0; 16];
         self.entropy.fill(&mut process)?;
         let timeout = self.settings.http_timeout;
+        let tasks = Tasks::new(Arc::clone(&self.observer));
         let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
         let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
         let core = Arc::new(Core {
@@ -183,7 +185,9 @@ impl VaultBuilder {
             flights: Flights::default(),
             spill: self.spill,
             process,
-            tasks: TaskTracker::new(),
+            refresh_slots: Slots::default(),
+            revocation_slots: Slots::default(),
+            tasks,
             closing: CancellationToken::new(),
         });
         refresh::import(&core).await;

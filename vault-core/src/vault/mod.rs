@@ -113,31 +113,27 @@ impl Vault {
     /// One bounded pass of the work that nobody waits for: refreshes what is due, tries owed revocations again, removes
     /// expired flows, each at most `limit`. Any number of processes may run it at once.
     ///
+    /// Of one connector, only as many refreshes run at once in this process as its provider's definition allows, 4 by
+    /// default; a slow provider does not hold up the others. After 20 seconds the pass begins nothing new, and answers
+    /// without waiting for what still [runs](Maintenance::running).
+    ///
     /// # Errors
     /// When the store fails. What fails for a single connection is counted, reported to the observer and tried again in
     /// a later pass.
     ///
     /// # Cancel safety
-    /// Cancel safe: refreshes under way go on in their own tasks.
+    /// Cancel safe: refreshes and revocations under way go on in their own tasks.
     #[tracing::instrument(name = "vault.maintain", skip_all)]
     pub async fn maintain(&self, limit: u32) -> Result<Maintenance, Error> {
         self.core.check_open()?;
         maintenance::pass(&self.core, limit).await
     }
 
-    /// Runs [`maintain`](Self::maintain) every half minute until [`shutdown`](Self::shutdown). Faults are logged and do
-    /// not end it.
+    /// Runs [`maintain`](Self::maintain) every half minute until [`shutdown`](Self::shutdown). Faults are logged, panics
+    /// reported as [`Event::TaskPanicked`](crate::event::Event::TaskPanicked), and neither ends it.
     pub fn spawn_maintenance(&self) {
-        let vault = self.clone();
         // Not one of the tracked tasks: it waits for them to be closed.
-        tokio::spawn(async move {
-            while !vault.core.tasks.is_closed() {
-                if let Err(error) = vault.maintain(100).await {
-                    tracing::warn!(%error, "maintenance pass failed");
-                }
-                vault.core.clock.sleep(maintenance::PAUSE).await;
-            }
-        });
+        tokio::spawn(maintenance::run(Arc::clone(&self.core)));
     }
 
     /// Begins no new work and waits for what is under way: refreshes whose tokens are not stored yet, callbacks,

@@ -8,4 +8,4 @@ pub(crate) mod owed;
 mod row;
 
 pub use self::row::Fields;
-pub(crate) use self::row::{fields, millis, owner_columns};
+pub(crate) use self::row::{corrupt, fields, fixed, millis, number, owner_columns, time};

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, ListedConnection, Page,
-    Paged, Put, RevocationRecord, Version,
+    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, LeaseHeld,
+    ListedConnection, Page, Paged, Put, RevocationRecord, Version,
 };
 
 use super::{Result, after, conflict, owed, paged, rows_for, settle};
@@ -187,6 +187,14 @@ impl<E: Engine> ConnectionStore for SqlStore<E> {
 
     async fn release_lease(&self, key: &ConnectionKey, holder: AttemptId, fence: u64) -> Result<()> {
         self.release(key, holder, fence).await
+    }
+
+    async fn lease(&self, key: &ConnectionKey) -> Result<Option<LeaseHeld>> {
+        self.holder(key).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.clock().await
     }
 
     async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>> {

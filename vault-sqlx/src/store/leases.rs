@@ -4,18 +4,20 @@ use std::time::Duration;
 
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey};
-use vault_core::store::{Lease, LeaseAcquire};
+use vault_core::store::{Lease, LeaseAcquire, LeaseHeld};
 
 use super::{Result, nothing, settle};
 use crate::SqlStore;
-use crate::engine::{Dialect, Engine, Guarded, Statement, values};
-use crate::record::{Fields, millis};
+use crate::engine::{Access, Dialect, Engine, Guarded, Statement, values};
+use crate::record::{Fields, corrupt, fixed, millis, number, time};
 
 #[derive(Debug)]
 pub(super) struct Statements {
     acquire: Guarded,
     renew: Statement,
     release: Statement,
+    look: Statement,
+    clock: Statement,
 }
 
 impl Statements {
@@ -50,6 +52,14 @@ impl Statements {
                      RETURNING 1"
                 ),
             ),
+            look: Statement::new(
+                "looking at a lease",
+                format!(
+                    "SELECT lease_holder, lease_fence, lease_until - {now} AS remaining FROM {table}
+                     WHERE id = $1 AND lease_until > {now}"
+                ),
+            ),
+            clock: Statement::new("reading the clock", format!("SELECT {now} AS now")),
         }
     }
 }
@@ -83,6 +93,17 @@ impl<E: Engine> SqlStore<E> {
         let values = values![&id, holder.as_bytes(), fence_column(fence)];
         self.changed(&self.sql.leases.release, &values).await.map(drop)
     }
+
+    pub(super) async fn holder(&self, key: &ConnectionKey) -> Result<Option<LeaseHeld>> {
+        let id = key.digest();
+        let rows = self.engine.rows(Access::Read, &self.sql.leases.look, &values![&id]).await?;
+        rows.first().map(looked).transpose()
+    }
+
+    pub(super) async fn clock(&self) -> Result<Timestamp> {
+        let rows = self.engine.rows(Access::Read, &self.sql.leases.clock, &[]).await?;
+        time(rows.first().ok_or(corrupt("a clock without a time"))?, "now")
+    }
 }
 
 fn acquired(row: &impl Fields) -> Result<LeaseAcquire> {
@@ -100,6 +121,15 @@ fn held(row: &impl Fields) -> Result<Option<LeaseAcquire>> {
         }
         // It is free by now.
         Some(_) => None,
+    })
+}
+
+fn looked(row: &impl Fields) -> Result<LeaseHeld> {
+    Ok(LeaseHeld {
+        holder: AttemptId::from_bytes(fixed(row, "lease_holder")?),
+        fence: number(row, "lease_fence")?,
+        // Where the clock passes the lease's end within the statement, it has lapsed as good as now.
+        remaining: Duration::from_millis(row.int("remaining")?.try_into().unwrap_or(0)),
     })
 }
 

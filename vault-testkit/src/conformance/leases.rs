@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use vault_core::id::{AttemptId, ConnectionKey};
-use vault_core::store::{Condition, ConnectionRecord, ConnectionStore, Lease, LeaseAcquire, Page, Put};
+use vault_core::store::{
+    Condition, ConnectionRecord, ConnectionStore, Lease, LeaseAcquire, LeaseHeld, Page, Put,
+};
 
 use super::support::{WORKS, attempt, connection, filter, key, next, race, tenant};
 
@@ -91,6 +93,50 @@ pub async fn only_a_live_lease_can_be_renewed(store: &dyn ConnectionStore) {
     let lapsing = acquired(store, &key, holder, Duration::ZERO).await;
     assert!(!renew(store, &key, holder, lapsing.fence).await);
     acquired(store, &key, attempt(), LONG).await;
+}
+
+/// A look at a lease shows who has it, under which fence and for how long, and changes nothing.
+pub async fn a_lease_can_be_looked_at(store: &dyn ConnectionStore) {
+    assert_eq!(look(store, &key(&tenant(), "nobody")).await, None, "no such connection");
+    let record = stored(store).await;
+    let key = record.key.clone();
+    assert_eq!(look(store, &key).await, None, "nobody took it yet");
+
+    let (holder, other) = (attempt(), attempt());
+    let lease = acquired(store, &key, holder, LONG).await;
+    for _ in 0..2 {
+        let held = look(store, &key).await.expect("held");
+        assert_eq!((held.holder, held.fence), (holder, lease.fence));
+        assert!(held.remaining <= LONG && !held.remaining.is_zero(), "{held:?}");
+    }
+    assert!(renew(store, &key, holder, lease.fence).await);
+    assert_eq!(store.get(&key).await.expect(WORKS), Some(record));
+    store.release_lease(&key, holder, lease.fence).await.expect(WORKS);
+    assert_eq!(look(store, &key).await, None, "released");
+
+    let lapsing = acquired(store, &key, other, SHORT).await;
+    while let Some(held) = look(store, &key).await {
+        assert_eq!((held.holder, held.fence), (other, lapsing.fence));
+        assert!(held.remaining <= SHORT, "{held:?}");
+        tokio::task::yield_now().await;
+    }
+    assert!(!renew(store, &key, other, lapsing.fence).await, "lapsed");
+    let longest = acquired(store, &key, holder, Duration::MAX).await;
+    let held = look(store, &key).await.expect("held");
+    assert_eq!((held.holder, held.fence), (holder, longest.fence));
+    assert!(held.remaining > LONG, "{held:?}");
+}
+
+/// The store's clock does not go back, and is the one that leases are granted by.
+pub async fn the_clock_is_that_of_the_leases(store: &dyn ConnectionStore) {
+    let key = stored(store).await.key;
+    let holder = attempt();
+    for _ in 0..3 {
+        let before = store.now().await.expect(WORKS);
+        let granted = acquired(store, &key, holder, LONG).await.granted_at;
+        let after = store.now().await.expect(WORKS);
+        assert!(before <= granted && granted <= after, "{before:?} {granted:?} {after:?}");
+    }
 }
 
 /// Any span is a span: the longest is a very long one.
@@ -214,6 +260,10 @@ async fn held(store: &dyn ConnectionStore, key: &ConnectionKey, by_another: Atte
         matches!(refused, LeaseAcquire::Held { remaining } if remaining <= LONG && !remaining.is_zero()),
         "{refused:?}"
     );
+}
+
+async fn look(store: &dyn ConnectionStore, key: &ConnectionKey) -> Option<LeaseHeld> {
+    store.lease(key).await.expect(WORKS)
 }
 
 async fn renew(store: &dyn ConnectionStore, key: &ConnectionKey, holder: AttemptId, fence: u64) -> bool {

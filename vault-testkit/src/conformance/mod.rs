@@ -79,6 +79,8 @@ macro_rules! conformance {
             leases::a_holder_may_acquire_again
             leases::a_lease_lapses
             leases::only_a_live_lease_can_be_renewed
+            leases::a_lease_can_be_looked_at
+            leases::the_clock_is_that_of_the_leases
             leases::a_lease_of_any_length_is_granted
             leases::leases_and_writes_do_not_meet
             leases::a_lease_ends_with_its_record

@@ -40,6 +40,7 @@ pub(super) enum OnLease {
     Acquire { key: usize, holder: usize, brief: bool },
     Renew { key: usize, holder: usize, when: When, brief: bool },
     Release { key: usize, holder: usize, when: When },
+    Look { key: usize },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -153,13 +154,14 @@ fn connections() -> impl Strategy<Value = OnConnection> {
 }
 
 fn leases() -> impl Strategy<Value = OnLease> {
-    use OnLease::{Acquire, Release, Renew};
+    use OnLease::{Acquire, Look, Release, Renew};
     let fence = prop_oneof![3 => Just(When::Current), 2 => Just(When::Former), 1 => Just(When::Absent)];
     let lease = (key(), 0..HOLDERS, fence, prop::bool::weighted(0.2));
     prop_oneof![
         3 => lease.clone().prop_map(|(key, holder, _, brief)| Acquire { key, holder, brief }),
         2 => lease.clone().prop_map(|(key, holder, when, brief)| Renew { key, holder, when, brief }),
         2 => lease.prop_map(|(key, holder, when, _)| Release { key, holder, when }),
+        1 => key().prop_map(|key| Look { key }),
     ]
 }
 

@@ -87,6 +87,10 @@ impl World {
                 store.release_lease(&self.key(key), Self::holder(holder), fence).await?;
                 Answer::Nothing
             }
+            OnLease::Look { key } => {
+                let held = store.lease(&self.key(key)).await?;
+                shown(held.map(|held| (held.holder, held.fence, held.remaining <= LONG)))
+            }
         })
     }
 

@@ -8,7 +8,8 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, FlowInsert, FlowRecord, FlowStore,
-    LeaseAcquire, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Stores, Version,
+    LeaseAcquire, LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Stores,
+    Version,
 };
 use vault_memory::MemoryStore;
 
@@ -175,6 +176,14 @@ impl ConnectionStore for Flawed {
             }
         }
         self.0.release_lease(key, holder, fence).await
+    }
+
+    async fn lease(&self, key: &ConnectionKey) -> Result<Option<LeaseHeld>> {
+        self.0.lease(key).await
+    }
+
+    async fn now(&self) -> Result<Timestamp> {
+        self.0.now().await
     }
 
     async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>> {

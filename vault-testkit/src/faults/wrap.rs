@@ -7,8 +7,8 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
-    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, ListedConnection,
-    NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
+    ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
 use super::FaultStore;
@@ -53,6 +53,8 @@ forward! {
         acquire_lease(key: &ConnectionKey, holder: AttemptId, ttl: Duration) -> LeaseAcquire;
         renew_lease(key: &ConnectionKey, holder: AttemptId, fence: u64, ttl: Duration) -> bool;
         release_lease(key: &ConnectionKey, holder: AttemptId, fence: u64) -> ();
+        lease(key: &ConnectionKey) -> Option<LeaseHeld>;
+        now() -> Timestamp;
         owed_due(before: Timestamp, limit: u32) -> Vec<RevocationRecord>;
         list_owed(tenant: &TenantId, owner: Option<&Owner>, page: &Page) -> Paged<RevocationRecord>;
         update_owed(record: &RevocationRecord, version: Version) -> bool;
