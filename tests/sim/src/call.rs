@@ -131,6 +131,9 @@ impl World {
             abandoned: false,
         };
         self.calls.insert(id, pending);
+        if spent.is_some() {
+            self.senders.push(pid);
+        }
         let called = spent.map_or(What::Called { call: id, what }, |spent| What::Sent { call: id, spent });
         self.note(Some(pid), conn, called);
         id

@@ -23,6 +23,7 @@ pub(crate) const PROCESSES: usize = 3;
 /// Something that happens at a time of its own.
 #[derive(Debug, Clone)]
 pub(crate) enum Task {
+    Ambush { pid: Pid, kill: bool },
     Ask,
     Close,
     Forecast,
@@ -243,6 +244,7 @@ impl Kernel {
         for (id, op, reply) in self.processes[slot].run() {
             self.answered(slot, id, op, reply);
         }
+        self.ambush();
     }
 
     /// Hands a request to a process.

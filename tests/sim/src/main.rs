@@ -92,6 +92,14 @@ fn all(first: u64, count: u64, steps: u64) -> Total {
 
 fn report(seed: u64, run: &Run) {
     let violations = &run.verdict.violations;
+    if std::env::var_os("LOSSES").is_some() {
+        for loss in &run.verdict.losses {
+            println!(
+                "seed {seed}: lost: {loss}\n{}",
+                run.history.excerpt(loss.conn, loss.index, LINES).join("\n")
+            );
+        }
+    }
     for violation in violations {
         println!("seed {seed}: {violation}");
     }

@@ -10,8 +10,8 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
-    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, ListedConnection,
-    NamedPut, Page, Paged, Put, RevocationRecord, StoreError, StoreErrorKind, Version,
+    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
+    ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, StoreErrorKind, Version,
 };
 use vault_memory::MemoryStore;
 
@@ -203,6 +203,15 @@ impl ConnectionStore for SimStore {
             Ok(())
         })
         .await
+    }
+
+    async fn lease(&self, key: &ConnectionKey) -> Answer<Option<LeaseHeld>> {
+        let wanted = key.clone();
+        self.plain("lease", Some(key), |inner| async move { inner.lease(&wanted).await }).await
+    }
+
+    async fn now(&self) -> Answer<Timestamp> {
+        self.plain("now", None, |inner| async move { ConnectionStore::now(&inner).await }).await
     }
 
     async fn owed_due(&self, before: Timestamp, limit: u32) -> Answer<Vec<RevocationRecord>> {

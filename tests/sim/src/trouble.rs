@@ -17,6 +17,14 @@ impl Kernel {
     pub(crate) fn perform(&mut self, task: Task) {
         let weather = self.lock().weather.clone();
         match task.clone() {
+            Task::Ambush { pid, kill } if self.processes[pid.slot].pid == pid => {
+                if kill {
+                    self.take_down(pid.slot);
+                } else {
+                    self.pause(pid.slot);
+                }
+            }
+            Task::Ambush { .. } => {}
             Task::Ask => {
                 self.somebody_asks();
                 self.again(task, 8 * SECOND, 1.0);
@@ -37,11 +45,7 @@ impl Kernel {
             }
             Task::Kill => {
                 let slot = self.rng.below(PROCESSES);
-                if self.processes[slot].is_up() {
-                    self.kill(slot);
-                    let wait = self.rng.between(SECOND, 5 * MINUTE);
-                    self.plan(wait, Task::Start(slot));
-                }
+                self.take_down(slot);
                 self.again(task, 10 * MINUTE, weather.kills);
             }
             Task::Maintain(slot) => {
@@ -54,7 +58,8 @@ impl Kernel {
                 self.again(task, 3 * HOUR, weather.refusals * 30.0);
             }
             Task::Pause => {
-                self.pause();
+                let slot = self.rng.below(PROCESSES);
+                self.pause(slot);
                 self.again(task, 6 * MINUTE, weather.pauses);
             }
             Task::Resume(pid) => self.resume(pid),
@@ -137,8 +142,31 @@ impl Kernel {
         self.lock().count("shutdown");
     }
 
-    fn pause(&mut self) {
-        let slot = self.rng.below(PROCESSES);
+    /// Trouble likes to come between a request and the write of what it brought.
+    pub(crate) fn ambush(&mut self) {
+        let (senders, weather) = {
+            let mut world = self.lock();
+            (std::mem::take(&mut world.senders), world.weather.clone())
+        };
+        for pid in senders {
+            for (kill, rate) in [(true, weather.kills), (false, weather.pauses)] {
+                if self.rng.chance(0.03 * rate) {
+                    let wait = self.rng.between(SECOND / 1000, SECOND);
+                    self.plan(wait, Task::Ambush { pid, kill });
+                }
+            }
+        }
+    }
+
+    fn take_down(&mut self, slot: usize) {
+        if self.processes[slot].is_up() {
+            self.kill(slot);
+            let wait = self.rng.between(SECOND, 5 * MINUTE);
+            self.plan(wait, Task::Start(slot));
+        }
+    }
+
+    fn pause(&mut self, slot: usize) {
         if !self.processes[slot].is_up() || self.processes[slot].paused.is_some() {
             return;
         }

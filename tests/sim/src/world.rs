@@ -54,6 +54,8 @@ pub(crate) struct World {
     /// Which processes have something to do.
     pub(crate) woken: Vec<bool>,
     pub(crate) auditor: Option<Vault>,
+    /// Who has just sent a refresh token.
+    pub(crate) senders: Vec<Pid>,
     /// What processes put aside while the store is away.
     pub(crate) spilled: BTreeMap<String, Vec<u8>>,
     pub(crate) faults: BTreeMap<&'static str, u64>,
@@ -98,6 +100,7 @@ impl World {
             codes: BTreeMap::new(),
             woken: Vec::new(),
             auditor: None,
+            senders: Vec::new(),
             spilled: BTreeMap::new(),
             faults: BTreeMap::new(),
             next_id: 1,
