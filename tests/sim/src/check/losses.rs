@@ -83,7 +83,7 @@ impl Judge<'_> {
             (Some(Ended::User | Ended::App), ReauthReason::GrantRevoked | ReauthReason::LostRotation) => {
                 Ok("the grant was revoked")
             }
-            (Some(Ended::Reuse), ReauthReason::LostRotation) => self.reuse(mark),
+            (Some(Ended::Reuse), reason) => self.reuse(mark, reason),
             (None, ReauthReason::LostRotation) => {
                 excuse.ok_or_else(|| ("R5", "marked lost, and no token of the grant is missing".to_owned()))
             }
@@ -130,7 +130,7 @@ impl Judge<'_> {
     }
 
     /// A spent token came back, which ended the family.
-    fn reuse(&self, mark: &Mark<'_>) -> Result<&'static str, Unexcused> {
+    fn reuse(&self, mark: &Mark<'_>, reason: ReauthReason) -> Result<&'static str, Unexcused> {
         let wrong = |why: &str| Err(("R1", format!("{:?}: {why}", self.mode)));
         let grant = mark.standing.tag.grant;
         let fatal = self.history.entries()[..=mark.index].iter().find_map(|entry| match entry.what {
@@ -140,6 +140,13 @@ impl Judge<'_> {
             _ => None,
         });
         let Some((second, spent)) = fatal else { return wrong("nothing ended the family") };
+        // A late reply may have been stored after another process's send had ended the family. To its holder this looks
+        // as if the provider had ended the grant, which it has.
+        if reason != ReauthReason::LostRotation
+            && (reason != ReauthReason::GrantRevoked || spent.refresh == mark.standing.tag.refresh)
+        {
+            return wrong("the reason is not the true one");
+        }
         let Some(second) = self.facts.requests.get(&second) else { return wrong("nobody sent it") };
         let first = self.facts.requests.values().find(|request| {
             let same = request.spent.is_some_and(|tag| (tag.grant, tag.refresh) == (grant, spent.refresh));

@@ -66,7 +66,8 @@ impl State {
             (What::Leased { until, .. } | What::Renewed { until, .. }, Some(conn)) => {
                 self.leases.insert(conn, (pid, *until));
             }
-            (What::Released { .. } | What::Deleted { .. }, Some(conn)) => {
+            // A lease that went with its connection was not lost: what it spends now is nobody's any more.
+            (What::Released { .. }, Some(conn)) => {
                 self.leases.remove(&conn);
             }
             (What::Answered { call, .. } | What::Dropped { call }, _) => {
