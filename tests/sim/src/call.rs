@@ -139,19 +139,24 @@ impl World {
         id
     }
 
-    /// What is already on its way may still arrive.
+    /// A process that is killed drops its calls in no certain order: what becomes of them is decided afterwards.
     fn leave(&mut self, id: u64) {
-        let Some(pending) = self.calls.get_mut(&id) else { return };
-        if pending.phase == Phase::Answered {
-            self.calls.remove(&id);
-            return;
+        if let Some(pending) = self.calls.remove(&id)
+            && pending.phase != Phase::Answered
+        {
+            self.left.insert(id, pending);
         }
-        pending.abandoned = true;
-        pending.waker = None;
-        let (pid, conn, out) = (pending.pid, pending.conn, pending.phase == Phase::Out);
-        self.note(Some(pid), conn, What::Dropped { call: id });
-        if !out || self.rng.chance(0.5) {
-            self.calls.remove(&id);
+    }
+
+    /// What is already on its way may still arrive.
+    pub(crate) fn bury(&mut self) {
+        for (id, mut pending) in std::mem::take(&mut self.left) {
+            self.note(Some(pending.pid), pending.conn, What::Dropped { call: id });
+            if pending.phase == Phase::Out && self.rng.chance(0.5) {
+                pending.abandoned = true;
+                pending.waker = None;
+                self.calls.insert(id, pending);
+            }
         }
     }
 

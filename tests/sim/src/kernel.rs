@@ -241,7 +241,9 @@ impl Kernel {
 
     fn run_process(&mut self, slot: usize) {
         self.world.lock().woken[slot] = false;
-        for (id, op, reply) in self.processes[slot].run() {
+        let replies = self.processes[slot].run();
+        self.lock().bury();
+        for (id, op, reply) in replies {
             self.answered(slot, id, op, reply);
         }
         self.ambush();

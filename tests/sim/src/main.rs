@@ -47,6 +47,7 @@ struct Total {
     tally: Tally,
     faults: BTreeMap<&'static str, u64>,
     steps: u64,
+    digest: u64,
     violations: usize,
 }
 
@@ -63,8 +64,18 @@ fn all(first: u64, count: u64, steps: u64) -> Total {
             }
             let run = run(Options { seed, steps, plant: None });
             report(seed, &run);
+            if let Some(to) = std::env::var_os("DUMP") {
+                let mut path = std::path::PathBuf::from(to);
+                path.push(seed.to_string());
+                let _ =
+                    std::fs::write(path, run.history.excerpt(None, usize::MAX - 1, usize::MAX).join("\n"));
+            }
             total.tally.add(&run.verdict.tally);
             total.steps += run.steps;
+            total.digest = total.digest.wrapping_add(run.history.digest());
+            if std::env::var_os("DIGEST").is_some() {
+                println!("{seed} {:016x}", run.history.digest());
+            }
             total.violations += run.verdict.violations.len();
             for (fault, count) in run.faults {
                 *total.faults.entry(fault).or_default() += count;
@@ -81,6 +92,7 @@ fn all(first: u64, count: u64, steps: u64) -> Total {
             };
             sum.tally.add(&part.tally);
             sum.steps += part.steps;
+            sum.digest = sum.digest.wrapping_add(part.digest);
             sum.violations += part.violations;
             for (fault, count) in part.faults {
                 *sum.faults.entry(fault).or_default() += count;

@@ -123,6 +123,7 @@ impl Kernel {
             world.note(Some(pid), None, What::Killed);
         }
         let ops = self.processes[slot].kill();
+        self.lock().bury();
         for (id, op) in ops {
             if matches!(op.what, "connect" | "complete") {
                 self.away[op.conn.unwrap_or(0)] = false;

@@ -43,6 +43,8 @@ pub(crate) struct World {
     pub(crate) plant: Option<Plant>,
     pub(crate) history: History,
     pub(crate) calls: BTreeMap<u64, Pending>,
+    /// Nobody waits for these any more.
+    pub(crate) left: BTreeMap<u64, Pending>,
     pub(crate) sleepers: BTreeMap<u64, Sleeper>,
     pub(crate) conns: Vec<Conn>,
     /// What the store holds.
@@ -92,6 +94,7 @@ impl World {
             plant,
             history: History::default(),
             calls: BTreeMap::new(),
+            left: BTreeMap::new(),
             sleepers: BTreeMap::new(),
             conns: Vec::new(),
             standings: Vec::new(),
