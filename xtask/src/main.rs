@@ -7,6 +7,7 @@ mod context;
 mod node;
 mod servers;
 mod session;
+mod sim;
 mod test;
 
 use std::io::{self, Read};
@@ -20,6 +21,7 @@ cargo xtask test               start the servers, run every test, the benches on
 cargo xtask test -- ARGS       start the servers and run `cargo test ARGS`, say `-p vault-http` or a test's name
 cargo xtask conformance        start the servers, hold every storage backend to the contract, and print a table of that
 cargo xtask chaos              start the servers, kill and stop many processes on each backend, and print a table of that
+cargo xtask sim [ARGS]         simulate the whole vault: --seed N replays one, --seeds K and --steps S say how much
 cargo xtask servers            start the servers, print the variables that tests read, stop at Ctrl-C or end of stdin
 cargo xtask help               this text
 
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         ["chaos"] => chaos::run(),
         ["conformance"] => conformance::run(),
         ["servers"] => serve(),
+        ["sim", rest @ ..] => sim::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)
