@@ -367,7 +367,17 @@
 //! }
 //! ```
 //!
-//! Wake somebody for `PersistPending` (new tokens are in memory only), for many `NeedsReauthorization` at once, and for
+//! While the store is down, refreshed tokens wait in memory. Give them a place of last resort, and they survive the process:
+//! `.spill(SpillFolder::new("/var/lib/app/vault-spill"))` on the builder. They are sealed there, and the next process that
+//! starts on the same folder brings them in.
+//!
+//! `vault.user(id).explain(&connector)` says why a connection is as it is: its state, what the provider last failed with, its
+//! refreshes, who refreshes it now, what is owed, and what user, admin and operator can do. Print it in a support tool.
+//!
+//! For incidents: `vault.revoke_all(pace)`, or the same on a tenant's handle or for a connector, disconnects and revokes
+//! everything; `vault.user(id).erase()` removes a user and all that was theirs.
+//!
+//! Wake somebody for `PersistPending` (new tokens are in memory only), for `RotationLost`, for many `NeedsReauthorization` at once, and for
 //! `RevocationAbandoned`. Ask why for `ConnectFailed` with `SessionMismatch` or `IssuerMismatch`.
 //!
 //! Operations are `tracing` spans: `vault.connect.start`, `vault.connect.complete`, `vault.token`, `vault.refresh`,
