@@ -1,5 +1,6 @@
 //! The refresh protocol step by step: what one process leaves behind, and what the next makes of it.
 
+mod circuit;
 mod replica;
 mod spilled;
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use vault_core::event::Event;
 use vault_core::store::StoreErrorKind;
-use vault_core::{AccessToken, Error, ErrorKind, Provider, ReauthReason, Vault};
+use vault_core::{AccessToken, Disconnected, Error, ErrorKind, Provider, ReauthReason, Vault};
 use vault_testkit::faults::Fault as StoreFault;
 use vault_testkit::simulator::{Endpoint, Fault, Rotation, Simulator, Switches};
 use vault_tests::{World, WorldBuilder};
@@ -152,6 +153,22 @@ async fn overtaken() -> World {
     world.connect("alice").await.expect("alice connects");
     world.expire_tokens();
     world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disconnect_ends_the_other_refresh_token_too() {
+    let world = overtaken().await;
+    let (second, _faults) = world.second_vault().await;
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    let slow = reading(&world, &world.vault);
+    gate.arrived().await;
+    world.lapse_leases().await;
+    read(&world, &second).await.expect("a token");
+    gate.release();
+    world.note(slow.await.expect("no panic")).expect("what is current");
+    let done = world.note(second.user("alice").disconnect(world.connector.id()).await);
+    assert_eq!(done.expect("a disconnect"), Disconnected::Revoked);
+    assert_eq!(world.provider.count(Endpoint::Revoke), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

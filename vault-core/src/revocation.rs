@@ -61,6 +61,8 @@ struct Owed {
     account: Option<String>,
     access: Option<String>,
     refresh: Option<String>,
+    /// Other refresh tokens of the same grant.
+    alternates: Vec<String>,
 }
 
 /// The same, borrowed, for sealing.
@@ -71,6 +73,7 @@ struct OwedRef<'a> {
     account: Option<&'a str>,
     access: Option<&'a str>,
     refresh: Option<&'a str>,
+    alternates: &'a [String],
 }
 
 /// The revocation that ending `loaded` will owe; `None` when its connector is gone.
@@ -98,6 +101,7 @@ pub(crate) async fn owe(
         account: loaded.tokens.grant.account.as_deref(),
         access: loaded.tokens.default_access().map(|access| access.token.as_str()),
         refresh: loaded.tokens.refresh_token.as_deref(),
+        alternates: &loaded.tokens.alternates,
     };
     let plain = SecretBytes::new(postcard::to_allocvec(&body).map_err(|error| {
         Error::new(ErrorKind::CorruptRecord, "a revocation cannot be encoded").with_source(error)
@@ -197,6 +201,7 @@ async fn revoke(core: &Core, record: &RevocationRecord) -> Result<Disconnected, 
         account: owed.account.as_deref(),
         access: owed.access.map(SecretString::new),
         refresh: owed.refresh.map(SecretString::new),
+        alternates: owed.alternates.into_iter().map(SecretString::new).collect(),
         config: owed.config,
     };
     end(core, &record.key, &registered, grant).await
@@ -214,6 +219,7 @@ pub(crate) async fn revoke_unstored(
         account: tokens.grant.account.as_deref(),
         access: tokens.default_access().map(|access| SecretString::new(&access.token)),
         refresh: tokens.refresh_token.as_ref().map(SecretString::new),
+        alternates: Vec::new(),
         config: tokens.config.iter().cloned().collect(),
     };
     match end(core, key, registered, grant).await {
@@ -229,6 +235,7 @@ struct Grant<'a> {
     account: Option<&'a str>,
     access: Option<SecretString>,
     refresh: Option<SecretString>,
+    alternates: Vec<SecretString>,
     config: BTreeMap<String, String>,
 }
 
@@ -246,11 +253,15 @@ async fn end(
     }
     let endpoints = registered.endpoints(core, &grant.config).await?;
     let tokens = RevokeTokens { access: grant.access.as_ref(), refresh: grant.refresh.as_ref() };
-    match registered.client(core, &endpoints).revoke(tokens).await {
-        Ok(RevokeOutcome::Revoked) => Ok(Disconnected::Revoked),
-        Ok(RevokeOutcome::Unsupported) => Ok(Disconnected::Unsupported),
-        Err(failure) => Err(failure.error),
+    let client = registered.client(core, &endpoints);
+    let alternates = grant.alternates.iter().map(|refresh| RevokeTokens { access: None, refresh: Some(refresh) });
+    for tokens in std::iter::once(tokens).chain(alternates) {
+        match client.revoke(tokens).await.map_err(|failure| failure.error)? {
+            RevokeOutcome::Revoked => {}
+            RevokeOutcome::Unsupported => return Ok(Disconnected::Unsupported),
+        }
     }
+    Ok(Disconnected::Revoked)
 }
 
 /// Whether revoking would end a connection that this owner has now: same client, same account, and a provider that

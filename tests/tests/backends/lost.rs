@@ -7,7 +7,7 @@ use vault_core::ErrorKind;
 use vault_core::event::Event;
 use vault_core::store::StoreErrorKind;
 use vault_testkit::faults::Fault;
-use vault_testkit::simulator::TokenState;
+use vault_testkit::simulator::{Endpoint, TokenState};
 use vault_tests::World;
 use vault_tests::backend::Backend;
 
@@ -25,8 +25,12 @@ async fn due(backend: Arc<dyn Backend>) -> World {
 pub(super) async fn s02_tokens_that_cannot_be_stored_are_held_and_stored_later(backend: Arc<dyn Backend>) {
     let world = due(backend).await;
     let (second, _faults) = world.second_vault().await;
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    let reading = tokio::spawn(world.user("alice").token(world.connector.id()).into_future());
+    gate.arrived().await;
     world.faults.always_on_method("connections.put", Fault::Fail(StoreErrorKind::Unavailable));
-    let token = world.token("alice").await.expect("held in memory");
+    gate.release();
+    let token = world.note(reading.await.expect("no panic")).expect("held in memory");
     assert_eq!(token.generation(), 2);
     assert_eq!(world.token("alice").await.expect("the same").expose_secret(), token.expose_secret());
     for _ in 0..6 {
@@ -50,13 +54,14 @@ pub(super) async fn s03_a_refresh_whose_acknowledgement_was_lost_is_recognised(b
     let world = due(backend).await;
     let (second, _faults) = world.second_vault().await;
     world.faults.reset();
-    world.faults.on_method("connections.put", 1, Fault::LoseAck);
+    // After the marker's.
+    world.faults.on_method("connections.put", 2, Fault::LoseAck);
     let token = world.token("alice").await.expect("a token");
     world.clock.wait_for_sleepers(2).await;
     world.clock.advance(Duration::from_secs(1));
     world.until_event(is_refreshed).await;
 
-    assert_eq!(world.faults.calls("connections.put"), 1, "not written again");
+    assert_eq!(world.faults.calls("connections.put"), 2, "not written again");
     let stored = world.note(second.user("alice").token(world.connector.id()).await).expect("stored");
     assert_eq!((stored.generation(), stored.expose_secret()), (2, token.expose_secret()));
     assert_eq!(world.provider.refreshes().len(), 1);
