@@ -219,7 +219,7 @@ pub fn after_refusal(
         (Some(_), Some(theirs)) => theirs.sends,
         (None, _) => 0,
     };
-    AfterRefusal::Mark(if unknown > 0 { ReauthReason::LostRotation } else { refused })
+    AfterRefusal::Mark(if unknown > 0 || stored.promotions > 0 { ReauthReason::LostRotation } else { refused })
 }
 
 /// Step 11: what remains of the marker when a send is known not to have spent the token: as if it had not been.
