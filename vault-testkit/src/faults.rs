@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use vault_core::clock::{Clock, SystemClock};
-use vault_core::store::{StoreError, StoreErrorKind, Stores};
+use vault_core::clock::{Clock, SystemClock, Timestamp};
+use vault_core::store::{Lease, LeaseAcquire, StoreError, StoreErrorKind, Stores};
 
 mod wrap;
 
@@ -56,6 +56,8 @@ pub enum Fault {
 pub struct FaultStore {
     inner: Stores,
     clock: Arc<dyn Clock>,
+    /// Whether that is the store's clock too.
+    tells_time: bool,
     script: Arc<Mutex<Script>>,
 }
 
@@ -82,13 +84,14 @@ impl FaultStore {
     /// Without faults, until told otherwise. [`Fault::Delay`] waits by the system's clock.
     #[must_use]
     pub fn new(inner: Stores) -> Self {
-        Self::with_clock(inner, Arc::new(SystemClock::new()))
+        Self { inner, clock: Arc::new(SystemClock::new()), tells_time: false, script: Arc::default() }
     }
 
-    /// Without faults, until told otherwise. [`Fault::Delay`] waits by `clock`.
+    /// Without faults, until told otherwise, in a world whose only clock is `clock`: [`Fault::Delay`] waits by it, and it
+    /// is what the store says that its time is. Leases still lapse by the clock of the store inside.
     #[must_use]
     pub fn with_clock(inner: Stores, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, script: Arc::default() }
+        Self { inner, clock, tells_time: true, script: Arc::default() }
     }
 
     /// This wrapper as the four stores.
@@ -156,6 +159,19 @@ impl FaultStore {
 
     fn script(&self) -> MutexGuard<'_, Script> {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn granted(&self, answer: LeaseAcquire) -> LeaseAcquire {
+        match answer {
+            LeaseAcquire::Acquired(lease) => {
+                LeaseAcquire::Acquired(Lease { granted_at: self.time(lease.granted_at), ..lease })
+            }
+            other => other,
+        }
+    }
+
+    fn time(&self, said: Timestamp) -> Timestamp {
+        if self.tells_time { self.clock.now().into() } else { said }
     }
 
     /// Makes one call, with what the script has in store for it.

@@ -120,6 +120,7 @@ impl World<'_> {
             };
         let sent = self.state.store.record.clone().filter(|_| !self.model.rules.reads_again).map(Box::new);
         let process = self.process(n);
+        process.before = before.stored().attempt;
         (process.spent, process.marked, process.sent) = (Some(spent), Some(before.current), sent);
         (process.marker_age, process.at) = (0, At::Gate);
     }
@@ -138,9 +139,9 @@ impl World<'_> {
     /// Nothing depends on this write.
     fn unmark(&mut self, n: usize) {
         if let Some(spent) = self.state.processes[n].spent {
-            let unmark = self.model.rules.unmark;
+            let (unmark, before) = (self.model.rules.unmark, self.state.processes[n].before);
             self.write(n, spent.incarnation, |record| {
-                record.attempt = unmark(&record.stored(), &spent.decided()).map(Attempt::of);
+                record.attempt = unmark(&record.stored(), &spent.decided(), before).map(Attempt::of);
             });
         }
         self.go(n, At::Release);

@@ -22,7 +22,7 @@ pub struct Rules {
     /// Step 10.
     pub after_refusal: fn(&Spent, Option<&Stored>, ReauthReason, Duration, Timestamp) -> AfterRefusal,
     /// Step 11.
-    pub unmark: fn(&Stored, &Spent) -> Option<Attempt>,
+    pub unmark: fn(&Stored, &Spent, Option<Attempt>) -> Option<Attempt>,
     /// Step 10 reads the record again; otherwise it judges by the record as it was sent.
     pub reads_again: bool,
 }

@@ -78,6 +78,8 @@ pub(crate) struct Spent {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
+    /// The marker that stood there before its own.
+    pub(crate) before: Option<vault_core::decide::Attempt>,
     pub(crate) at: At,
     /// Stopped, without knowing: it neither steps nor renews its lease.
     pub(crate) paused: bool,
@@ -263,6 +265,7 @@ impl Process {
         deadline: 0,
         marker_age: 0,
         fresh: false,
+        before: None,
         spent: None,
         marked: None,
         sends: 0,

@@ -222,11 +222,11 @@ pub fn after_refusal(
     AfterRefusal::Mark(if unknown > 0 || stored.promotions > 0 { ReauthReason::LostRotation } else { refused })
 }
 
-/// Step 11: what remains of the marker when a send is known not to have spent the token: as if it had not been.
+/// Step 11: what remains of the marker when a send is known not to have spent the token: what stood there before it.
 #[must_use]
-pub fn unmark(stored: &Stored, spent: &Spent) -> Option<Attempt> {
-    let attempt = stored.attempt?;
-    let ours = attempt.id == spent.attempt;
-    let others = attempt.sends.saturating_sub(u32::from(ours));
-    (others > 0).then_some(Attempt { sends: others, ..attempt })
+pub fn unmark(stored: &Stored, spent: &Spent, before: Option<Attempt>) -> Option<Attempt> {
+    match stored.attempt {
+        Some(attempt) if attempt.id == spent.attempt => before,
+        other => other,
+    }
 }

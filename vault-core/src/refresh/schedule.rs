@@ -69,7 +69,9 @@ pub(crate) fn retry_at(
 ) -> Result<Timestamp, EntropyError> {
     let pause = RETRY * 2u32.saturating_pow(failures.clamp(1, 12) - 1);
     let wait = asked.unwrap_or(pause).clamp(RETRY, MAX_RETRY);
-    Ok(now.saturating_add(jittered(&*core.entropy, wait)?))
+    // Who asked is not asked again before.
+    let least = asked.unwrap_or_default().min(MAX_RETRY);
+    Ok(now.saturating_add(jittered(&*core.entropy, wait)?.max(least)))
 }
 
 /// `span`, give or take a tenth.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::decide::{Spent, mark};
 use super::driver::{Driver, Step};
 use super::lease::Held;
+use super::outcome::Sent;
 use super::state::At;
 use crate::connect::origin;
 use crate::connector::Registered;
@@ -33,6 +34,7 @@ impl Driver {
         let Some(marker) = mark(&at.view(), attempt, lease.fence, lease.now()) else {
             return Ok(Step::Again);
         };
+        let before = at.view().attempt;
         at.state.attempt = Some(marker);
         at.state.max_fence = lease.fence;
         if !self.write(&mut at).await? {
@@ -47,7 +49,7 @@ impl Driver {
         };
         // Step 7.
         if !lease.covers(self.core.settings.http_timeout, marked_at) {
-            self.take_back(at, &spent).await;
+            self.take_back(at, &spent, before).await;
             return Ok(Step::Again);
         }
         // Step 8.
@@ -64,7 +66,10 @@ impl Driver {
                 self.check_account(registered.provider.spec(), &at, &reply)?;
                 self.persist(registered, at, spent, reply).await.map(Step::Done)
             }
-            Err(failure) => self.failed(lease, registered, at, &spent, failure, may_resend).await,
+            Err(failure) => {
+                let sent = Sent { at, spent, before, may_resend };
+                self.failed(lease, registered, sent, failure).await
+            }
         }
     }
 
