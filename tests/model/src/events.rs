@@ -32,6 +32,10 @@ impl World<'_> {
         }
         let reply = self.state.provider.refresh(self.model.mode, request.token);
         let heard = sender.filter(|_| arrival == Arrival::Answered);
+        if request.late && heard.is_none() && self.model.mode == Mode::LeewayLatest {
+            self.state.past.lapsed = true;
+            self.note(Note::Stray);
+        }
         match reply {
             Reply::Issued(token) => match heard {
                 Some(sender) => self.go(sender, At::Keep(token)),
@@ -109,6 +113,8 @@ impl World<'_> {
         if process.token().is_some_and(|token| spilled.is_none_or(|(_, kept)| kept != token)) {
             self.unheard();
         }
+        // Until it is back, what it spilled is out of reach.
+        self.state.past.lapsed |= spilled.is_some() && self.model.mode == Mode::Family;
         self.state.processes[n] = Process { at: At::Down, spill: spilled, ..Process::IDLE };
     }
 

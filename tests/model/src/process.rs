@@ -120,7 +120,7 @@ impl World<'_> {
             };
         let sent = self.state.store.record.clone().filter(|_| !self.model.rules.reads_again).map(Box::new);
         let process = self.process(n);
-        process.before = before.stored().attempt;
+        process.before = before.attempt;
         (process.spent, process.marked, process.sent) = (Some(spent), Some(before.current), sent);
         (process.marker_age, process.at) = (0, At::Gate);
     }
@@ -139,7 +139,8 @@ impl World<'_> {
     /// Nothing depends on this write.
     fn unmark(&mut self, n: usize) {
         if let Some(spent) = self.state.processes[n].spent {
-            let (unmark, before) = (self.model.rules.unmark, self.state.processes[n].before);
+            let before = self.state.processes[n].before.map(Attempt::marker);
+            let unmark = self.model.rules.unmark;
             self.write(n, spent.incarnation, |record| {
                 record.attempt = unmark(&record.stored(), &spent.decided(), before).map(Attempt::of);
             });
@@ -327,16 +328,17 @@ impl Record {
         self.current = token;
         if decision == AfterSuccess::Replace {
             self.keep_alternate(theirs);
+            self.promotions += 1;
         } else {
             self.parent = Some(spent.generation);
             self.alternates.clear();
+            self.generation += 1;
+            self.promotions = 0;
+            self.attempt = None;
         }
-        self.generation += 1;
         self.token_fence = spent.fence;
         self.max_fence = self.max_fence.max(spent.fence);
         self.obtained_by = Some(spent.attempt);
-        self.attempt = None;
-        self.promotions = 0;
     }
 
     fn keep_alternate(&mut self, token: Token) {

@@ -34,13 +34,15 @@ pub enum Note {
     ReusedAfterLoss,
     /// The same, after a lease lapsed under a holder that had sent or was about to.
     ReusedAfterLapse,
+    /// A request that left late was answered to nobody, at a provider whose newest reply ends the one before.
+    Stray,
 }
 
 pub(crate) const NOTES: usize = Note::ALL.len();
 
 impl Note {
     /// In the table's order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Takeover,
         Self::Sibling,
         Self::Promotion,
@@ -51,6 +53,7 @@ impl Note {
         Self::GateShut,
         Self::ReusedAfterLoss,
         Self::ReusedAfterLapse,
+        Self::Stray,
     ];
 
     /// As the table names it.
@@ -67,6 +70,7 @@ impl Note {
             Self::GateShut => "gate",
             Self::ReusedAfterLoss => "reuse-loss",
             Self::ReusedAfterLapse => "reuse-lapse",
+            Self::Stray => "stray",
         }
     }
 
@@ -78,6 +82,7 @@ impl Note {
             Self::Promotion => matches!(mode, Mode::LeewaySiblings | Mode::LeewayLatest),
             Self::ReusedAfterLoss | Self::ReusedAfterLapse => mode == Mode::Family,
             Self::Discarded => matches!(mode, Mode::Static | Mode::LeewaySiblings | Mode::LeewayLatest | Mode::Idempotent),
+            Self::Stray => mode == Mode::LeewayLatest,
             _ => true,
         }
     }

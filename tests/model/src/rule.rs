@@ -126,7 +126,8 @@ impl State {
         let lost = lives
             .filter(|token| token.grant == record.incarnation)
             .any(|token| token.life == Life::Live);
-        !lost || record.status == ConnectionStatus::NeedsReauthorization(ReauthReason::LostRotation)
+        let stray = self.past.lapsed;
+        !lost || stray || record.status == ConnectionStatus::NeedsReauthorization(ReauthReason::LostRotation)
     }
 
     fn may_be_lost(&self) -> bool {

@@ -78,8 +78,6 @@ pub(crate) struct Spent {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
-    /// The marker that stood there before its own.
-    pub(crate) before: Option<vault_core::decide::Attempt>,
     pub(crate) at: At,
     /// Stopped, without knowing: it neither steps nor renews its lease.
     pub(crate) paused: bool,
@@ -94,6 +92,8 @@ pub(crate) struct Process {
     /// Nobody has written the record since this process read it: a conditional write would succeed.
     pub(crate) fresh: bool,
     pub(crate) spent: Option<Spent>,
+    /// The marker that stood there before its own.
+    pub(crate) before: Option<Attempt>,
     /// The refresh token that it is about to send.
     pub(crate) marked: Option<Token>,
     /// Sends in this run.
@@ -222,7 +222,7 @@ impl Record {
 }
 
 impl Attempt {
-    fn marker(self) -> decide::Attempt {
+    pub(crate) fn marker(self) -> decide::Attempt {
         decide::Attempt {
             id: attempt_id(self.id),
             fence: self.fence.into(),
@@ -265,8 +265,8 @@ impl Process {
         deadline: 0,
         marker_age: 0,
         fresh: false,
-        before: None,
         spent: None,
+        before: None,
         marked: None,
         sends: 0,
         late: false,
