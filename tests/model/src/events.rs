@@ -32,14 +32,15 @@ impl World<'_> {
         }
         let reply = self.state.provider.refresh(self.model.mode, request.token);
         let heard = sender.filter(|_| arrival == Arrival::Answered);
-        if request.late && heard.is_none() && self.model.mode == Mode::LeewayLatest {
-            self.state.past.lapsed = true;
-            self.note(Note::Stray);
-        }
         match reply {
             Reply::Issued(token) => match heard {
                 Some(sender) => self.go(sender, At::Keep(token)),
-                None => self.unheard(),
+                None => {
+                    self.unheard();
+                    if self.state.past.lapsed && self.model.mode == Mode::LeewayLatest {
+                        self.note(Note::Stray);
+                    }
+                }
             },
             Reply::Refused | Reply::Reused => heard.into_iter().for_each(|sender| self.go(sender, At::Judge)),
         }
@@ -93,7 +94,7 @@ impl World<'_> {
         self.lapse();
     }
 
-    /// Step 10's companion in mode `family`: a lease that ended while its holder had spent the token, or was about to.
+    /// A lease ended while its holder had spent the token, or was about to.
     fn lapse(&mut self) {
         let lease = self.state.store.lease;
         let committed =
@@ -104,7 +105,7 @@ impl World<'_> {
                 && process.fence > 0
                 && (lease.left == 0 || lease.fence != process.fence)
         };
-        self.state.past.lapsed |= self.model.mode == Mode::Family && self.state.processes.iter().any(lapsed);
+        self.state.past.lapsed |= self.model.tells_lapses() && self.state.processes.iter().any(lapsed);
     }
 
     pub(crate) fn crash(&mut self, n: usize) {
@@ -114,7 +115,7 @@ impl World<'_> {
             self.unheard();
         }
         // Until it is back, what it spilled is out of reach.
-        self.state.past.lapsed |= spilled.is_some() && self.model.mode == Mode::Family;
+        self.state.past.lapsed |= spilled.is_some() && self.model.tells_lapses();
         self.state.processes[n] = Process { at: At::Down, spill: spilled, ..Process::IDLE };
     }
 
@@ -170,6 +171,11 @@ impl World<'_> {
 }
 
 impl RefreshModel {
+    /// Whether a lapse under a live holder excuses anything: of the modes that the page and `README.md` name.
+    pub(crate) const fn tells_lapses(&self) -> bool {
+        matches!(self.mode, Mode::Family | Mode::LeewayLatest)
+    }
+
     /// Whether time may pass: nobody who runs has anything to do, and no request is too old to arrive.
     pub(crate) fn may_tick(&self, state: &State) -> bool {
         let old = |request: &Request| request.age + 1 >= REQUEST_LIFETIME;

@@ -165,7 +165,7 @@ impl World<'_> {
             self.violate(Rule::R1);
         }
         // Two sends, whatever a client does, if its stop was long.
-        self.state.past.lapsed |= late && self.model.mode == Mode::Family;
+        self.state.past.lapsed |= late && self.model.tells_lapses();
         self.state.requests.push(Request { spent, token, age: 0, late });
         let process = self.process(n);
         (process.sends, process.late, process.marked) = (process.sends + 1, false, None);

@@ -180,7 +180,8 @@ pub(crate) struct Past {
     pub(crate) violated: u16,
     /// The provider spent a token, and whom it told is gone or has stopped listening.
     pub(crate) unheard: bool,
-    /// A process that had sent, or was about to, lost its lease without knowing; counted in mode `family`.
+    /// A process that had sent, or was about to, lost its lease without knowing. Told in the modes
+    /// where that excuses something.
     pub(crate) lapsed: bool,
     /// By the user, at the provider.
     pub(crate) revoked: bool,
