@@ -38,9 +38,10 @@ impl State {
     }
 
     fn spent(&self) -> impl Iterator<Item = Spent> + '_ {
-        let by_processes = self.processes.iter().flat_map(|process| {
-            process.spent.into_iter().chain(process.spill.map(|(spent, _)| spent))
-        });
+        let by_processes = self
+            .processes
+            .iter()
+            .flat_map(|process| process.spent.into_iter().chain(process.spill.map(|(spent, _)| spent)));
         by_processes.chain(self.requests.iter().map(|request| request.spent))
     }
 

@@ -23,9 +23,8 @@ impl World<'_> {
     /// A request reaches the provider.
     pub(crate) fn deliver(&mut self, n: usize, arrival: Arrival) {
         let request = self.state.requests.remove(n);
-        let awaits = |process: &Process| {
-            matches!(process.at, At::Await(_)) && process.spent == Some(request.spent)
-        };
+        let awaits =
+            |process: &Process| matches!(process.at, At::Await(_)) && process.spent == Some(request.spent);
         let sender = self.state.processes.iter().position(awaits);
         if arrival == Arrival::Throttled {
             return sender.into_iter().for_each(|sender| self.go(sender, At::Unmark));
@@ -171,7 +170,7 @@ impl World<'_> {
 }
 
 impl RefreshModel {
-    /// Whether a lapse under a live holder excuses anything: of the modes that the page and `README.md` name.
+    /// Whether a lapse under a live holder excuses anything: as the crate's documentation says.
     pub(crate) const fn tells_lapses(&self) -> bool {
         matches!(self.mode, Mode::Family | Mode::LeewayLatest)
     }

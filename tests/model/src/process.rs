@@ -20,8 +20,9 @@ impl RefreshModel {
     /// Whether a process that is not paused can do its next step.
     pub(crate) fn can_step(&self, state: &State, process: &Process) -> bool {
         let store = &state.store;
-        let waits =
-            |settle| matches!(self.before_send(state, process, settle), BeforeSend::Send | BeforeSend::Settle(_));
+        let waits = |settle| {
+            matches!(self.before_send(state, process, settle), BeforeSend::Send | BeforeSend::Settle(_))
+        };
         match process.at {
             _ if process.paused => false,
             At::Down | At::Idle | At::Await(_) => false,
@@ -110,14 +111,13 @@ impl World<'_> {
         if before.attempt.is_some_and(|attempt| attempt.fence != fence) {
             self.note(Note::Takeover);
         }
-        let spent =
-            Spent {
-                incarnation: before.incarnation,
-                generation: before.generation,
-                attempt: id,
-                fence,
-                promotions: before.promotions,
-            };
+        let spent = Spent {
+            incarnation: before.incarnation,
+            generation: before.generation,
+            attempt: id,
+            fence,
+            promotions: before.promotions,
+        };
         let sent = self.state.store.record.clone().filter(|_| !self.model.rules.reads_again).map(Box::new);
         let process = self.process(n);
         process.before = before.attempt;
@@ -149,7 +149,8 @@ impl World<'_> {
     }
 
     fn send(&mut self, n: usize) {
-        let Process { spent: Some(spent), marked: Some(token), late, fence, .. } = self.state.processes[n] else {
+        let Process { spent: Some(spent), marked: Some(token), late, fence, .. } = self.state.processes[n]
+        else {
             return;
         };
         let lease = self.state.store.lease;
@@ -269,12 +270,15 @@ impl World<'_> {
     fn judge(&mut self, n: usize) {
         let verdict = self.model.judge(&self.state, &self.state.processes[n]);
         self.read(n);
-        self.go(n, match verdict {
-            AfterRefusal::Wait(_) => At::Judge,
-            AfterRefusal::Promote => At::Promote,
-            AfterRefusal::Mark(reason) => At::GiveUp(reason),
-            AfterRefusal::Gone | AfterRefusal::Moved => At::Release,
-        });
+        self.go(
+            n,
+            match verdict {
+                AfterRefusal::Wait(_) => At::Judge,
+                AfterRefusal::Promote => At::Promote,
+                AfterRefusal::Mark(reason) => At::GiveUp(reason),
+                AfterRefusal::Gone | AfterRefusal::Moved => At::Release,
+            },
+        );
     }
 
     fn promote(&mut self, n: usize, acked: bool) {
@@ -287,11 +291,14 @@ impl World<'_> {
         if written {
             self.note(Note::Promotion);
         }
-        self.go(n, match (written, acked) {
-            (true, true) => At::Look,
-            (true, false) => At::Release,
-            (false, _) => At::Judge,
-        });
+        self.go(
+            n,
+            match (written, acked) {
+                (true, true) => At::Look,
+                (true, false) => At::Release,
+                (false, _) => At::Judge,
+            },
+        );
     }
 
     fn give_up(&mut self, n: usize, reason: ReauthReason, acked: bool) {
