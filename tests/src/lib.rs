@@ -5,6 +5,7 @@
 
 pub mod backend;
 mod canary;
+pub mod chaos;
 mod checks;
 pub mod crowd;
 pub mod load;

@@ -1,14 +1,17 @@
 //! Scenarios of the whole vault.
 
 mod accounts;
+mod audit;
 mod backends;
 mod callback;
+mod chaos;
 mod conformance;
 mod connect;
 mod connectors;
 mod differential;
 mod disconnect;
 mod discovery;
+mod erase;
 mod explain;
 mod http;
 mod life;
@@ -19,6 +22,7 @@ mod persist;
 mod postgres;
 mod protocol;
 mod refresh;
+mod revoke_all;
 mod sealing;
 mod storage;
 mod store_calls;

@@ -1,7 +1,7 @@
 //! The same flows against a certified provider of OpenID Connect that knows nothing of us: `tests/oidc-provider`.
 
-mod http;
-mod provider;
+pub(crate) mod http;
+pub(crate) mod provider;
 mod world;
 
 use std::time::{Duration, SystemTime};

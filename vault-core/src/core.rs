@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{self, Audit};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::http::HttpClient;
 use crate::oauth::{Discovery, Jwks};
-use crate::refresh::{Flights, Spill};
+use crate::refresh::{Breakers, Flights, Spill};
 use crate::seal::Sealer;
 use crate::store::Stores;
 use crate::store_clock::StoreClock;
@@ -28,10 +29,12 @@ pub(crate) struct Core {
     pub(crate) store_clock: Option<Arc<StoreClock>>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) audit: Option<Audit>,
     pub(crate) settings: Settings,
     pub(crate) discovery: Discovery,
     pub(crate) jwks: Jwks,
     pub(crate) flights: Flights,
+    pub(crate) breakers: Breakers,
     /// Where tokens go that the store does not take.
     pub(crate) spill: Option<Arc<dyn Spill>>,
     /// Random, so that a [`Moment`] of another process is known for one.
@@ -63,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) min_refresh_interval: Duration,
     /// After so long an owed revocation is given up.
     pub(crate) revocation_limit: Duration,
+    /// How long an operation waits for its audit entry.
+    pub(crate) audit_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -78,6 +83,7 @@ impl Default for Settings {
             min_ttl: Duration::from_secs(30),
             min_refresh_interval: Duration::from_secs(30),
             revocation_limit: Duration::from_secs(7 * 24 * 60 * 60),
+            audit_timeout: audit::TIMEOUT,
         }
     }
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use crate::connection::{Loaded, Summary};
 use crate::core::Core;
-use crate::disconnect::OwedRevocation;
 use crate::error::{Error, ErrorKind, ReauthReason};
 use crate::id::{AttemptId, ConnectionKey};
 use crate::listing;
 use crate::refresh::State;
+use crate::revocation::OwedRevocation;
 use crate::store::{ConnectionRecord, ConnectionStatus};
 
 /// All that the vault knows about one connection but its secrets. `Display` says it in a few lines.

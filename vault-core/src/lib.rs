@@ -62,7 +62,8 @@
 //!   An edited or moved record is [`ErrorKind::CorruptRecord`], and is left as it is.
 //! - A read that finds a good token is one store call, once the data key is in memory: no lock, no write, no request.
 //! - All who need a refresh share one: within a process by joining it, across processes by a lease in the store. It runs in
-//!   a task of its own, so a caller that stops waiting changes nothing.
+//!   a task of its own, so a caller that stops waiting changes nothing. That a refresh token is sent is written before, and
+//!   after an outcome that nobody saw it is not sent again until the first request must have ended.
 //! - New tokens are stored before anybody gets them; while the store is down they are held, written again and again, and
 //!   handed out only after [`Event::PersistPending`](event::Event::PersistPending).
 //! - What a refresh brings after a disconnect or a reconnect is never stored.
@@ -79,9 +80,9 @@
 //!   on [`store`] and [`http::HttpClient`].
 //! - Know who the user is. The host authenticates the request, then says `vault.user(id)`.
 //! - Protect against code in the same process, or against the loss of the database.
-//! - Remember across a crash that a refresh was under way. The process that comes next sends the stored refresh token at
-//!   once. At a provider that ends the whole grant when a spent refresh token comes back, the user then has to connect
-//!   again.
+//! - Bring back a refresh token that only the provider knows: when a process dies between the provider's reply and the
+//!   write, the user has to connect again ([`LostRotation`](ReauthReason::LostRotation)), unless the provider takes the old
+//!   token once more.
 //! - Re-wrap data keys under a new key-encryption key: old ones stay in the [`KeyRing`], to decrypt.
 //! - API keys, passwords, the device grant, token exchange, PAR, JAR, DPoP, mutual TLS. What the provider format can name
 //!   and the engine cannot do is refused at registration.
@@ -94,6 +95,7 @@
 //!
 //! Rust 1.94 or later.
 
+pub mod audit;
 pub mod clock;
 pub mod connect;
 mod connection;
@@ -101,6 +103,7 @@ pub mod connector;
 mod core;
 mod disconnect;
 pub mod entropy;
+mod erase;
 mod error;
 pub mod event;
 pub mod explain;
@@ -112,12 +115,14 @@ mod maintenance;
 mod oauth;
 pub mod provider;
 mod refresh;
+mod revocation;
+mod revoke_all;
+pub mod seal;
+pub mod secret;
 pub mod spill {
     //! Where refreshed tokens go while the store is down.
     pub use crate::refresh::{Spill, SpillFolder, Spilled};
 }
-pub mod seal;
-pub mod secret;
 pub mod store;
 mod store_clock;
 mod tasks;
@@ -127,7 +132,8 @@ mod vault;
 
 pub use self::connect::{Callback, SessionBinding};
 pub use self::connector::NewConnector;
-pub use self::disconnect::{Disconnected, OwedRevocation};
+pub use self::disconnect::Disconnected;
+pub use self::erase::Erased;
 pub use self::error::{Error, ErrorKind, ReauthReason};
 pub use self::listing::{ConnectionInfo, ConnectionPage};
 pub use self::maintenance::Maintenance;
@@ -135,6 +141,8 @@ pub use self::provider::{Catalog, Provider};
 pub use self::refresh::TokenRequest;
 #[doc(hidden)] // Not an interface: for the model, which checks these very decisions.
 pub use self::refresh::decide;
+pub use self::revocation::OwedRevocation;
+pub use self::revoke_all::{RevokePace, RevokeReport};
 pub use self::seal::KeyRing;
 pub use self::secret::ClientSecret;
 pub use self::store::Stores;

@@ -4,9 +4,9 @@ use std::time::SystemTime;
 
 use crate::connection::Summary;
 use crate::core::Core;
-use crate::disconnect::OwedRevocation;
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Owner, TenantId};
+use crate::revocation::OwedRevocation;
 use crate::store::{ConnectionFilter, ConnectionStatus, Cursor, ListedConnection, Page};
 
 /// One connection in a listing. No token was loaded for it.

@@ -1,11 +1,14 @@
 //! Everything that a contributor or CI runs. `cargo xtask help` lists it.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
+mod chaos;
 mod conformance;
 mod context;
+mod model;
 mod node;
 mod servers;
 mod session;
+mod sim;
 mod test;
 
 use std::io::{self, Read};
@@ -18,7 +21,10 @@ const HELP: &str = "\
 cargo xtask test               start the servers, run every test, the benches once and the quickstart; stop the servers
 cargo xtask test -- ARGS       start the servers and run `cargo test ARGS`, say `-p vault-http` or a test's name
 cargo xtask conformance        start the servers, hold every storage backend to the contract, and print a table of that
+cargo xtask chaos              start the servers, kill and stop many processes on each backend, and print a table of that
+cargo xtask sim [ARGS]         simulate the whole vault: --seed N replays one, --seeds K and --steps S say how much
 cargo xtask servers            start the servers, print the variables that tests read, stop at Ctrl-C or end of stdin
+cargo xtask model              check the refresh protocol through all interleavings of a few processes, and print a table
 cargo xtask help               this text
 
 The servers need Node.js with npm, PostgreSQL, PgBouncer and Redis. As root on Debian they are installed when absent.
@@ -30,8 +36,11 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["test"] => test::everything(),
         ["test", "--", rest @ ..] | ["test", rest @ ..] => test::some(rest),
+        ["chaos"] => chaos::run(),
         ["conformance"] => conformance::run(),
+        ["model"] => model::run(),
         ["servers"] => serve(),
+        ["sim", rest @ ..] => sim::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)

@@ -122,5 +122,5 @@ fn judging_a_promoted_token_by_the_refusal_of_another_is_caught() {
         after_refusal(&Spent { promotions, ..*spent }, stored, refused, settle, now)
     };
     let faults = Faults { total: 3, pause: 2, write: 1, ..Faults::NONE };
-    assert_caught(Rules { after_refusal, ..Rules::PRODUCTION }, Mode::LeewayLatest, faults, Rule::R5);
+    assert_caught(Rules { after_refusal, ..Rules::PRODUCTION }, Mode::LeewayLatest, faults, Rule::R3);
 }

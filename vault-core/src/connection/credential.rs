@@ -23,7 +23,7 @@ pub(crate) struct TokenSet {
     pub(crate) refresh_expires_at: Option<Timestamp>,
     pub(crate) earliest_refresh_at: Option<Timestamp>,
     pub(crate) refreshed_at: Timestamp,
-    /// Room for older refresh tokens that may still be the live one. Nothing fills it yet.
+    /// Other refresh tokens of the same parent, of which one may be the live one. The newest is last.
     pub(crate) alternates: Vec<String>,
     pub(crate) grant: Grant,
     /// Captured secrets that are not tokens, such as webhook URLs.

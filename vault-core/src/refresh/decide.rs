@@ -216,7 +216,11 @@ pub fn after_refusal(
         (Some(_), Some(theirs)) => theirs.sends,
         (None, _) => 0,
     };
-    AfterRefusal::Mark(if unknown > 0 || stored.promotions > 0 { ReauthReason::LostRotation } else { refused })
+    AfterRefusal::Mark(if unknown > 0 || stored.promotions > 0 {
+        ReauthReason::LostRotation
+    } else {
+        refused
+    })
 }
 
 /// Step 11: what remains of the marker when a send is known not to have spent the token: what stood there before it.

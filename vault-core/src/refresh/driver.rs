@@ -148,6 +148,7 @@ impl Driver {
             if at.tokens().refresh_token.is_none() {
                 return self.without_refresh_token(at).await.map(Step::Done);
             }
+            self.check_circuit(&registered)?;
             sends += 1;
             match self.send(lease, &registered, at, sends < SENDS).await? {
                 Step::Resend => {}

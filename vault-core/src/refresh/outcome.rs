@@ -1,5 +1,6 @@
 //! Steps 10 and 11: there are no new tokens. What that says about the grant, if anything.
 
+use super::breaker::Outcome;
 use super::decide::{AfterRefusal, Attempt, Spent, after_refusal, unmark};
 use super::driver::{Driver, Step};
 use super::flight::Landing;
@@ -39,6 +40,15 @@ impl Driver {
     ) -> Result<Step, Error> {
         let Sent { mut at, spent, before, may_resend } = sent;
         let settle = self.settle(registered);
+        self.heard(
+            registered,
+            match failure.class {
+                FailureClass::InvalidGrant | FailureClass::InteractionRequired => Outcome::Healthy,
+                FailureClass::ClientMisconfigured => Outcome::Misconfigured,
+                FailureClass::Throttled(asked) => Outcome::Throttled(asked),
+                FailureClass::NotSent | FailureClass::Indeterminate => Outcome::Unavailable,
+            },
+        );
         match failure.class {
             FailureClass::InvalidGrant => {
                 self.refused(lease, &spent, ReauthReason::GrantRevoked, registered).await
@@ -129,7 +139,7 @@ impl Driver {
         if let Some(attempt) = lost {
             self.core.report(&Event::RotationLost { key: key.clone(), sends: attempt.sends });
         }
-        self.core.report(&Event::NeedsReauthorization { key: key.clone(), reason });
+        self.core.audit(Event::NeedsReauthorization { key: key.clone(), reason }).await?;
         Ok(Some(Err(needs_reauthorization(key, reason))))
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::breaker::{BreakerId, Outcome};
 use super::decide::{Spent, mark};
 use super::driver::{Driver, Step};
 use super::lease::Held;
@@ -63,6 +64,7 @@ impl Driver {
         };
         match registered.client(&self.core, &endpoints).refresh(&request).await {
             Ok(reply) => {
+                self.heard(registered, Outcome::Healthy);
                 self.check_account(registered.provider.spec(), &at, &reply)?;
                 self.persist(registered, at, spent, reply).await.map(Step::Done)
             }
@@ -71,6 +73,26 @@ impl Driver {
                 self.failed(lease, registered, sent, failure).await
             }
         }
+    }
+
+    /// Nothing is sent while the provider is known to be down, or to refuse the client.
+    pub(super) fn check_circuit(&self, registered: &Registered) -> Result<(), Error> {
+        let now = self.core.clock.monotonic();
+        let Err(open) = self.core.breakers.check(&BreakerId::of(&registered.record), now) else {
+            return Ok(());
+        };
+        let (kind, why) = match open.misconfigured {
+            true => (ErrorKind::ProviderMisconfigured, "the provider refuses the client"),
+            false => (ErrorKind::ProviderUnavailable, "the provider fails every request"),
+        };
+        let message = format!("{}: {why}; nothing is sent for now", self.goal.key);
+        Err(Error::new(kind, message).with_retry_after(Some(open.retry_after)))
+    }
+
+    /// What a request says about the client registration.
+    pub(super) fn heard(&self, registered: &Registered, outcome: Outcome) {
+        let now = self.core.clock.monotonic();
+        self.core.breakers.record(&BreakerId::of(&registered.record), now, outcome);
     }
 
     /// Refresh tokens go to the origin that issued them, for the client that they were issued to, or nowhere.

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::Vault;
+use crate::audit::{Audit, AuditPolicy, AuditSink};
 use crate::clock::{Clock, SystemClock};
 use crate::connect::check_return_target;
 use crate::core::{Core, Settings};
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind, printable};
 use crate::event::{NoObserver, Observer};
 use crate::http::HttpClient;
 use crate::oauth::{Discovery, Jwks};
-use crate::refresh::{self, Flights, Spill};
+use crate::refresh::{self, Breakers, Flights, Spill};
 use crate::seal::{DataKeyScope, KeyRing, Sealer};
 use crate::store::Stores;
 use crate::store_clock::StoreClock;
@@ -31,6 +32,7 @@ pub struct VaultBuilder {
     follow_store: bool,
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
+    audit: Option<Audit>,
     key_scope: DataKeyScope,
     spill: Option<Arc<dyn Spill>>,
     settings: Settings,
@@ -46,6 +48,7 @@ impl VaultBuilder {
             follow_store: true,
             entropy: Arc::new(SystemEntropy::default()),
             observer: Arc::new(NoObserver::default()),
+            audit: None,
             key_scope: DataKeyScope::default(),
             spill: None,
             settings: Settings::default(),
@@ -86,6 +89,19 @@ impl VaultBuilder {
     /// Receives lifecycle events.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Arc::new(observer);
+        self
+    }
+
+    /// Keeps an audit trail: operations answer only once `sink` has their entry. `policy` says what they do when it has
+    /// not.
+    pub fn audit(mut self, sink: impl AuditSink, policy: AuditPolicy) -> Self {
+        self.audit = Some(Audit { sink: Arc::new(sink), policy });
+        self
+    }
+
+    /// How long an operation waits for the audit sink; 2 s by default.
+    pub const fn audit_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.audit_timeout = timeout;
         self
     }
 
@@ -194,10 +210,12 @@ impl VaultBuilder {
             store_clock,
             entropy: self.entropy,
             observer: self.observer,
+            audit: self.audit,
             settings: self.settings,
             discovery,
             jwks,
             flights: Flights::default(),
+            breakers: Breakers::default(),
             spill: self.spill,
             process,
             refresh_slots: Slots::default(),

@@ -1,0 +1,63 @@
+//! The short form for CI; `cargo xtask sim` runs more seeds, and longer.
+
+use vault_sim::{Options, Plant, Run, run};
+
+/// How much of a connection's history a failure shows.
+const LINES: usize = 100;
+
+fn simulate(seed: u64, steps: u64) -> Run {
+    let run = run(Options { seed, steps, plant: None });
+    if let Some(violation) = run.verdict.violations.first() {
+        let lines = run.history.excerpt(violation.conn, violation.index, LINES);
+        let others = run.verdict.violations.len() - 1;
+        panic!(
+            "{}\nseed {seed}: {violation}, and {others} more\n\
+             replay: cargo xtask sim --seed {seed} --steps {steps}",
+            lines.join("\n")
+        );
+    }
+    run
+}
+
+fn rules(seed: u64, plant: Plant) -> Vec<&'static str> {
+    let run = run(Options { seed, steps: 10_000, plant: Some(plant) });
+    run.verdict.violations.iter().map(|violation| violation.rule).collect()
+}
+
+#[test]
+fn r23_no_token_ever_reaches_another_user() {
+    let run = simulate(23, 100_000);
+    let handed_out: u64 = run.verdict.tally.modes.values().map(|mode| mode.handed_out).sum();
+    assert!(handed_out > 500, "users read tokens: {handed_out}");
+}
+
+#[test]
+fn many_seeds_violate_nothing() {
+    let mut reached = vault_sim::check::Tally::default();
+    for seed in 100..108 {
+        reached.add(&simulate(seed, 20_000).verdict.tally);
+    }
+    for what in ["heal", "takeover"] {
+        assert!(reached.reached.contains_key(what), "{what} occurred: {:?}", reached.reached);
+    }
+}
+
+#[test]
+fn a_seed_replays_entry_by_entry() {
+    let digests = [0, 1].map(|_| run(Options { seed: 7, steps: 20_000, plant: None }).history.digest());
+    assert_eq!(digests[0], digests[1]);
+    let other = run(Options { seed: 8, steps: 20_000, plant: None });
+    assert_ne!(other.history.digest(), digests[0]);
+}
+
+#[test]
+fn a_store_that_ignores_versions_is_caught() {
+    let rules = rules(5, Plant::IgnoreVersions);
+    assert!(rules.iter().any(|rule| matches!(*rule, "R2" | "R4" | "R5")), "{rules:?}");
+}
+
+#[test]
+fn a_provider_that_mixes_up_users_is_caught() {
+    let rules = rules(6, Plant::SwapTokens);
+    assert!(rules.contains(&"R6"), "{rules:?}");
+}
