@@ -4,6 +4,7 @@
 mod chaos;
 mod conformance;
 mod context;
+mod model;
 mod node;
 mod servers;
 mod session;
@@ -23,6 +24,7 @@ cargo xtask conformance        start the servers, hold every storage backend to 
 cargo xtask chaos              start the servers, kill and stop many processes on each backend, and print a table of that
 cargo xtask sim [ARGS]         simulate the whole vault: --seed N replays one, --seeds K and --steps S say how much
 cargo xtask servers            start the servers, print the variables that tests read, stop at Ctrl-C or end of stdin
+cargo xtask model              check the refresh protocol through all interleavings of a few processes, and print a table
 cargo xtask help               this text
 
 The servers need Node.js with npm, PostgreSQL, PgBouncer and Redis. As root on Debian they are installed when absent.
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         ["test", "--", rest @ ..] | ["test", rest @ ..] => test::some(rest),
         ["chaos"] => chaos::run(),
         ["conformance"] => conformance::run(),
+        ["model"] => model::run(),
         ["servers"] => serve(),
         ["sim", rest @ ..] => sim::run(rest),
         ["help" | "--help" | "-h"] => {

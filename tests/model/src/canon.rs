@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 use crate::provider::{Issued, Life, Token};
-use crate::state::{At, Process, Record, Spent, State};
+use crate::state::{At, Attempt, Process, Record, Spent, State};
 
 impl State {
     pub(crate) fn canonical(mut self) -> Self {
@@ -25,8 +25,7 @@ impl State {
                     | At::GiveUp(_)
             );
             process.fresh &= writes;
-            let sending = matches!(process.at, At::Gate | At::Unmark | At::Send | At::Await(_));
-            process.before = process.before.filter(|_| sending);
+            process.before = process.before.filter(|_| writes && process.token().is_none());
             if matches!(process.at, At::Keep(_) | At::Write(..) | At::Judge | At::Unmark | At::Release) {
                 process.sends = if process.at == At::Judge { process.sends } else { 0 };
                 process.goal.1 = if process.at == At::Judge { process.goal.1 } else { 0 };
@@ -39,9 +38,10 @@ impl State {
     }
 
     fn spent(&self) -> impl Iterator<Item = Spent> + '_ {
-        let by_processes = self.processes.iter().flat_map(|process| {
-            process.spent.into_iter().chain(process.spill.map(|(spent, _)| spent))
-        });
+        let by_processes = self
+            .processes
+            .iter()
+            .flat_map(|process| process.spent.into_iter().chain(process.spill.map(|(spent, _)| spent)));
         by_processes.chain(self.requests.iter().map(|request| request.spent))
     }
 
@@ -57,7 +57,7 @@ impl State {
             .into_iter()
             .chain(self.records().flat_map(of_record))
             .chain(self.processes.iter().map(|process| process.fence))
-            .chain(self.processes.iter().filter_map(|process| Some(process.before?.fence)))
+            .chain(self.befores().map(|before| before.fence))
             .chain(self.spent().map(|spent| spent.fence))
     }
 
@@ -65,8 +65,12 @@ impl State {
         let of_record = |record: &Record| {
             record.obtained_by.into_iter().chain(record.attempt.map(|attempt| attempt.id)).collect::<Vec<_>>()
         };
-        let before = self.processes.iter().filter_map(|process| Some(process.before?.id));
-        self.records().flat_map(of_record).chain(self.spent().map(|spent| spent.attempt)).chain(before)
+        let befores = self.befores().map(|before| before.id);
+        self.records().flat_map(of_record).chain(self.spent().map(|spent| spent.attempt)).chain(befores)
+    }
+
+    fn befores(&self) -> impl Iterator<Item = Attempt> + '_ {
+        self.processes.iter().filter_map(|process| process.before)
     }
 
     fn rename(&mut self, fence: impl Fn(u8) -> u8, attempt: impl Fn(u8) -> u8) {
@@ -74,21 +78,20 @@ impl State {
             spent.fence = fence(spent.fence);
             spent.attempt = attempt(spent.attempt);
         };
+        let marker = |marker: &mut Attempt| {
+            (marker.id, marker.fence) = (attempt(marker.id), fence(marker.fence));
+        };
         self.store.lease.fence = fence(self.store.lease.fence);
         let sent = self.processes.iter_mut().filter_map(|process| process.sent.as_deref_mut());
         for record in self.store.record.iter_mut().chain(sent) {
             record.token_fence = fence(record.token_fence);
             record.max_fence = fence(record.max_fence);
             record.obtained_by = record.obtained_by.map(&attempt);
-            if let Some(marker) = &mut record.attempt {
-                (marker.id, marker.fence) = (attempt(marker.id), fence(marker.fence));
-            }
+            record.attempt.iter_mut().for_each(marker);
         }
         for process in &mut self.processes {
             process.fence = fence(process.fence);
-            if let Some(marker) = &mut process.before {
-                (marker.id, marker.fence) = (attempt(marker.id), fence(marker.fence));
-            }
+            process.before.iter_mut().for_each(marker);
             process.spent.iter_mut().for_each(spent);
             process.spill.iter_mut().for_each(|(spilled, _)| spent(spilled));
         }

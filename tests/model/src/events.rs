@@ -23,9 +23,8 @@ impl World<'_> {
     /// A request reaches the provider.
     pub(crate) fn deliver(&mut self, n: usize, arrival: Arrival) {
         let request = self.state.requests.remove(n);
-        let awaits = |process: &Process| {
-            matches!(process.at, At::Await(_)) && process.spent == Some(request.spent)
-        };
+        let awaits =
+            |process: &Process| matches!(process.at, At::Await(_)) && process.spent == Some(request.spent);
         let sender = self.state.processes.iter().position(awaits);
         if arrival == Arrival::Throttled {
             return sender.into_iter().for_each(|sender| self.go(sender, At::Unmark));
@@ -35,7 +34,12 @@ impl World<'_> {
         match reply {
             Reply::Issued(token) => match heard {
                 Some(sender) => self.go(sender, At::Keep(token)),
-                None => self.unheard(),
+                None => {
+                    self.unheard();
+                    if self.state.past.lapsed && self.model.mode == Mode::LeewayLatest {
+                        self.note(Note::Stray);
+                    }
+                }
             },
             Reply::Refused | Reply::Reused => heard.into_iter().for_each(|sender| self.go(sender, At::Judge)),
         }
@@ -89,7 +93,7 @@ impl World<'_> {
         self.lapse();
     }
 
-    /// Step 10's companion in mode `family`: a lease that ended while its holder had spent the token, or was about to.
+    /// A lease ended while its holder had spent the token, or was about to.
     fn lapse(&mut self) {
         let lease = self.state.store.lease;
         let committed =
@@ -100,7 +104,7 @@ impl World<'_> {
                 && process.fence > 0
                 && (lease.left == 0 || lease.fence != process.fence)
         };
-        self.state.past.lapsed |= self.model.mode == Mode::Family && self.state.processes.iter().any(lapsed);
+        self.state.past.lapsed |= self.model.tells_lapses() && self.state.processes.iter().any(lapsed);
     }
 
     pub(crate) fn crash(&mut self, n: usize) {
@@ -109,6 +113,8 @@ impl World<'_> {
         if process.token().is_some_and(|token| spilled.is_none_or(|(_, kept)| kept != token)) {
             self.unheard();
         }
+        // Until it is back, what it spilled is out of reach.
+        self.state.past.lapsed |= spilled.is_some() && self.model.tells_lapses();
         self.state.processes[n] = Process { at: At::Down, spill: spilled, ..Process::IDLE };
     }
 
@@ -164,6 +170,11 @@ impl World<'_> {
 }
 
 impl RefreshModel {
+    /// Whether a lapse under a live holder excuses anything: as the crate's documentation says.
+    pub(crate) const fn tells_lapses(&self) -> bool {
+        matches!(self.mode, Mode::Family | Mode::LeewayLatest)
+    }
+
     /// Whether time may pass: nobody who runs has anything to do, and no request is too old to arrive.
     pub(crate) fn may_tick(&self, state: &State) -> bool {
         let old = |request: &Request| request.age + 1 >= REQUEST_LIFETIME;

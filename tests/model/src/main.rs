@@ -1,18 +1,37 @@
-//! tmp
+//! Checks every mode with two and three processes, and prints what holds.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
-use vault_model::{Faults, Mode, RefreshModel, Report};
 
-fn main() {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let n: usize = args.first().map_or(2, |a| a.parse().expect("n"));
-    let total: u8 = args.get(1).map_or(2, |a| a.parse().expect("n"));
-    let gens: u8 = args.get(2).map_or(2, |a| a.parse().expect("n"));
-    let faults = Faults { total, crash: 2, pause: 2, reply: 1, write: 1, outage: 1, throttle: 1, revoke: 1, disconnect: 1, reconnect: 1 };
+use std::process::ExitCode;
+use std::time::Instant;
+
+use vault_model::{Faults, Mode, RefreshModel, Report, Rule};
+
+/// Processes, how often the connection falls due, and faults.
+const SIZES: [(usize, u8, u8); 3] = [(2, 2, 3), (3, 1, 3), (3, 2, 2)];
+
+fn main() -> ExitCode {
+    let start = Instant::now();
     println!("{}", Report::header());
-    for mode in Mode::ALL {
-        if args.get(3).is_some_and(|m| *m != mode.to_string()) { continue; }
-        let r = Report::of(&RefreshModel::new(mode, n, gens, faults));
-        println!("{r}");
-        if args.len() > 4 { for (rule, t) in &r.violated { println!("{}\n{t}", rule.name()); } }
+    let (mut states, mut failures) = (0, Vec::new());
+    for (processes, generations, total) in SIZES {
+        for mode in Mode::ALL {
+            let report = Report::of(&RefreshModel::new(mode, processes, generations, Faults::up_to(total)));
+            println!("{report}");
+            states += report.states;
+            let of = format!("{mode}, {processes} processes");
+            failures.extend(report.missing().map(|note| format!("{of}: never seen: {}", note.name())));
+            let violated = report.violated.iter();
+            failures.extend(violated.map(|(rule, trace)| format!("{of}: {} fails:\n{trace}", rule.name())));
+        }
     }
+    let seconds = start.elapsed().as_secs_f64();
+    for failure in &failures {
+        println!("\n{failure}");
+    }
+    println!(
+        "\n{states} states, {} properties, {seconds:.0} seconds, {} failures",
+        Rule::ALL.len(),
+        failures.len()
+    );
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

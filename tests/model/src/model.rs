@@ -32,31 +32,51 @@ pub struct RefreshModel {
     pub(crate) seen: Arc<[AtomicU64; NOTES]>,
 }
 
+/// What happens next, to the process or the request of that number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "the model's own")]
 pub enum Action {
+    /// A process finds a refresh due.
     Start(usize),
+    /// A process does what comes next.
     Step(usize),
     /// A step whose write is applied, and seems to have failed.
     StepUnheard(usize),
+    /// A request reaches the provider, and its reply the sender, if that still listens.
     Deliver(usize),
+    /// A request reaches the provider, and its reply nobody.
     LoseReply(usize),
+    /// A request reaches nobody.
     LoseRequest(usize),
     /// A request whose sender is gone gets lost as well.
     Forget(usize),
     /// A tick that is too long for a client that waits for a reply.
     Delay,
+    /// The provider turns a request away.
     Throttle(usize),
+    /// A process ends.
     Crash(usize),
+    /// It starts again, and brings in what it spilled.
     Restart(usize),
+    /// A process stops, unknowing.
     Pause(usize),
+    /// It goes on.
     Resume(usize),
+    /// The store stops answering.
     StoreDown,
+    /// It answers again.
     StoreUp,
+    /// Time passes.
     Tick,
+    /// Spent tokens give nothing any more.
     EndLeeway,
+    /// An owed revocation reaches the provider.
     Pay,
+    /// The user ends the grant at the provider.
     Revoke,
+    /// The user disconnects.
     Disconnect,
+    /// The user connects, again or over what is there.
     Reconnect,
 }
 
@@ -130,7 +150,8 @@ impl RefreshModel {
         let State { store, processes, requests, provider, .. } = state;
         let process = |n: usize| &processes[n];
         let writes = |n: usize| {
-            matches!(process(n).at, At::Mark | At::Write(..) | At::Promote | At::GiveUp(_)) && process(n).fresh
+            matches!(process(n).at, At::Mark | At::Write(..) | At::Promote | At::GiveUp(_))
+                && process(n).fresh
         };
         let runs = |n: usize| !matches!(process(n).at, At::Idle | At::Down);
         let heard = |n: usize| {
@@ -158,7 +179,9 @@ impl RefreshModel {
                 Action::Forget(n) => !heard(n),
                 Action::Tick => self.may_tick(state) && !(0..requests.len()).any(heard),
                 Action::Delay => self.may_tick(state) && (0..requests.len()).any(heard),
-                Action::EndLeeway => provider.tokens.iter().any(|token| token.life == crate::provider::Life::Spent),
+                Action::EndLeeway => {
+                    provider.tokens.iter().any(|token| token.life == crate::provider::Life::Spent)
+                }
                 Action::Pay => store.owed.is_some(),
                 Action::Revoke => store.record.is_some() && !state.past.revoked,
                 Action::Disconnect => store.up && store.record.is_some(),
@@ -188,6 +211,23 @@ impl Faults {
     fn exhaust(&mut self) {
         if self.total == 0 {
             *self = Self::NONE;
+        }
+    }
+
+    /// At most so many faults, and of a kind no more than the protocol promises to stand.
+    #[must_use]
+    pub const fn up_to(total: u8) -> Self {
+        Self {
+            total,
+            crash: 2,
+            pause: 2,
+            reply: 1,
+            write: 1,
+            outage: 1,
+            throttle: 1,
+            revoke: 1,
+            disconnect: 1,
+            reconnect: 1,
         }
     }
 
@@ -251,7 +291,8 @@ impl Model for RefreshModel {
             Action::Pause,
             Action::Resume,
         ];
-        let of_requests = [Action::Deliver, Action::LoseReply, Action::LoseRequest, Action::Forget, Action::Throttle];
+        let of_requests =
+            [Action::Deliver, Action::LoseReply, Action::LoseRequest, Action::Forget, Action::Throttle];
         let of_all = [
             Action::StoreDown,
             Action::StoreUp,
@@ -276,8 +317,7 @@ impl Model for RefreshModel {
         if state == *last {
             return None;
         }
-        for (n, seen) in self.seen.iter().enumerate().filter(|(n, _)| notes & (1 << n) != 0) {
-            debug_assert!(n < NOTES, "a note");
+        for (_, seen) in self.seen.iter().enumerate().filter(|(n, _)| notes & (1 << n) != 0) {
             seen.fetch_add(1, Ordering::Relaxed);
         }
         Some(state)

@@ -20,8 +20,9 @@ impl RefreshModel {
     /// Whether a process that is not paused can do its next step.
     pub(crate) fn can_step(&self, state: &State, process: &Process) -> bool {
         let store = &state.store;
-        let waits =
-            |settle| matches!(self.before_send(state, process, settle), BeforeSend::Send | BeforeSend::Settle(_));
+        let waits = |settle| {
+            matches!(self.before_send(state, process, settle), BeforeSend::Send | BeforeSend::Settle(_))
+        };
         match process.at {
             _ if process.paused => false,
             At::Down | At::Idle | At::Await(_) => false,
@@ -110,14 +111,13 @@ impl World<'_> {
         if before.attempt.is_some_and(|attempt| attempt.fence != fence) {
             self.note(Note::Takeover);
         }
-        let spent =
-            Spent {
-                incarnation: before.incarnation,
-                generation: before.generation,
-                attempt: id,
-                fence,
-                promotions: before.promotions,
-            };
+        let spent = Spent {
+            incarnation: before.incarnation,
+            generation: before.generation,
+            attempt: id,
+            fence,
+            promotions: before.promotions,
+        };
         let sent = self.state.store.record.clone().filter(|_| !self.model.rules.reads_again).map(Box::new);
         let process = self.process(n);
         process.before = before.attempt;
@@ -139,7 +139,8 @@ impl World<'_> {
     /// Nothing depends on this write.
     fn unmark(&mut self, n: usize) {
         if let Some(spent) = self.state.processes[n].spent {
-            let (unmark, before) = (self.model.rules.unmark, self.state.processes[n].before.map(Attempt::marker));
+            let before = self.state.processes[n].before.map(Attempt::marker);
+            let unmark = self.model.rules.unmark;
             self.write(n, spent.incarnation, |record| {
                 record.attempt = unmark(&record.stored(), &spent.decided(), before).map(Attempt::of);
             });
@@ -148,7 +149,8 @@ impl World<'_> {
     }
 
     fn send(&mut self, n: usize) {
-        let Process { spent: Some(spent), marked: Some(token), late, fence, .. } = self.state.processes[n] else {
+        let Process { spent: Some(spent), marked: Some(token), late, fence, .. } = self.state.processes[n]
+        else {
             return;
         };
         let lease = self.state.store.lease;
@@ -163,6 +165,8 @@ impl World<'_> {
         if !late && (raced || !leased) {
             self.violate(Rule::R1);
         }
+        // Two sends, whatever a client does, if its stop was long.
+        self.state.past.lapsed |= late && self.model.tells_lapses();
         self.state.requests.push(Request { spent, token, age: 0, late });
         let process = self.process(n);
         (process.sends, process.late, process.marked) = (process.sends + 1, false, None);
@@ -266,12 +270,15 @@ impl World<'_> {
     fn judge(&mut self, n: usize) {
         let verdict = self.model.judge(&self.state, &self.state.processes[n]);
         self.read(n);
-        self.go(n, match verdict {
-            AfterRefusal::Wait(_) => At::Judge,
-            AfterRefusal::Promote => At::Promote,
-            AfterRefusal::Mark(reason) => At::GiveUp(reason),
-            AfterRefusal::Gone | AfterRefusal::Moved => At::Release,
-        });
+        self.go(
+            n,
+            match verdict {
+                AfterRefusal::Wait(_) => At::Judge,
+                AfterRefusal::Promote => At::Promote,
+                AfterRefusal::Mark(reason) => At::GiveUp(reason),
+                AfterRefusal::Gone | AfterRefusal::Moved => At::Release,
+            },
+        );
     }
 
     fn promote(&mut self, n: usize, acked: bool) {
@@ -284,11 +291,14 @@ impl World<'_> {
         if written {
             self.note(Note::Promotion);
         }
-        self.go(n, match (written, acked) {
-            (true, true) => At::Look,
-            (true, false) => At::Release,
-            (false, _) => At::Judge,
-        });
+        self.go(
+            n,
+            match (written, acked) {
+                (true, true) => At::Look,
+                (true, false) => At::Release,
+                (false, _) => At::Judge,
+            },
+        );
     }
 
     fn give_up(&mut self, n: usize, reason: ReauthReason, acked: bool) {
@@ -325,16 +335,17 @@ impl Record {
         self.current = token;
         if decision == AfterSuccess::Replace {
             self.keep_alternate(theirs);
+            self.promotions += 1;
         } else {
             self.parent = Some(spent.generation);
             self.alternates.clear();
+            self.generation += 1;
+            self.promotions = 0;
+            self.attempt = None;
         }
-        self.generation += 1;
         self.token_fence = spent.fence;
         self.max_fence = self.max_fence.max(spent.fence);
         self.obtained_by = Some(spent.attempt);
-        self.attempt = None;
-        self.promotions = 0;
     }
 
     fn keep_alternate(&mut self, token: Token) {

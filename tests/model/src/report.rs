@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use stateright::{Checker, Model};
+use stateright::{Checker, CheckerBuilder, HasDiscoveries, Model};
 
 use crate::model::RefreshModel;
 use crate::provider::Mode;
@@ -34,13 +34,15 @@ pub enum Note {
     ReusedAfterLoss,
     /// The same, after a lease lapsed under a holder that had sent or was about to.
     ReusedAfterLapse,
+    /// A request that left late was answered to nobody, at a provider whose newest reply ends the one before.
+    Stray,
 }
 
 pub(crate) const NOTES: usize = Note::ALL.len();
 
 impl Note {
     /// In the table's order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Takeover,
         Self::Sibling,
         Self::Promotion,
@@ -51,6 +53,7 @@ impl Note {
         Self::GateShut,
         Self::ReusedAfterLoss,
         Self::ReusedAfterLapse,
+        Self::Stray,
     ];
 
     /// As the table names it.
@@ -65,19 +68,23 @@ impl Note {
             Self::Orphan => "orphan",
             Self::Discarded => "discard",
             Self::GateShut => "gate",
-            Self::ReusedAfterLoss => "reuse-loss",
-            Self::ReusedAfterLapse => "reuse-lapse",
+            Self::ReusedAfterLoss => "re-loss",
+            Self::ReusedAfterLapse => "re-lapse",
+            Self::Stray => "stray",
         }
     }
 
-    /// Whether it can happen at such a provider at all.
+    /// Whether it can happen at such a provider at all, when the connection falls due so often.
     #[must_use]
-    pub fn is_possible(self, mode: Mode) -> bool {
+    pub const fn is_possible(self, mode: Mode, generations: u8) -> bool {
         match self {
-            Self::Sibling => matches!(mode, Mode::Static | Mode::LeewaySiblings | Mode::LeewayLatest | Mode::Idempotent),
-            Self::Promotion => matches!(mode, Mode::LeewaySiblings | Mode::LeewayLatest),
-            Self::ReusedAfterLoss | Self::ReusedAfterLapse => mode == Mode::Family,
-            Self::Discarded => matches!(mode, Mode::Static | Mode::LeewaySiblings | Mode::LeewayLatest | Mode::Idempotent),
+            // Of one refresh token a reply came twice.
+            Self::Sibling => !matches!(mode, Mode::Strict | Mode::Family),
+            // What was kept is another token, and what is current was spent.
+            Self::Promotion => matches!(mode, Mode::LeewaySiblings | Mode::LeewayLatest) && generations > 1,
+            Self::ReusedAfterLoss | Self::ReusedAfterLapse => matches!(mode, Mode::Family),
+            Self::Discarded => generations > 1,
+            Self::Stray => matches!(mode, Mode::LeewayLatest),
             _ => true,
         }
     }
@@ -91,6 +98,10 @@ pub struct Report {
     pub mode: Mode,
     /// How many.
     pub processes: usize,
+    /// How often the connection fell due.
+    pub generations: u8,
+    /// How many faults there were at most.
+    pub faults: u8,
     /// Different ones.
     pub states: usize,
     /// It took so long.
@@ -102,11 +113,21 @@ pub struct Report {
 }
 
 impl Report {
-    /// Searches all states.
+    /// Searches all states, breadth first.
     #[must_use]
     pub fn of(model: &RefreshModel) -> Self {
+        Self::by(model, model.clone().checker().threads(2))
+    }
+
+    /// Searches until a property fails.
+    #[must_use]
+    pub fn of_first_failure(model: &RefreshModel) -> Self {
+        Self::by(model, model.clone().checker().finish_when(HasDiscoveries::AnyFailures))
+    }
+
+    fn by(model: &RefreshModel, checker: CheckerBuilder<RefreshModel>) -> Self {
         let start = Instant::now();
-        let checker = model.clone().checker().threads(2).spawn_bfs().join();
+        let checker = checker.spawn_bfs().join();
         let violated = Rule::ALL.into_iter().filter_map(|rule| {
             let path = checker.discovery(rule.name())?;
             let mut trace = String::new();
@@ -121,6 +142,8 @@ impl Report {
         Self {
             mode: model.mode,
             processes: model.processes,
+            generations: model.generations,
+            faults: model.faults.total,
             states: checker.unique_state_count(),
             violated: violated.collect(),
             seen: Note::ALL.into_iter().map(|note| (note, model.count(note))).collect(),
@@ -130,7 +153,8 @@ impl Report {
 
     /// What could have happened and did not.
     pub fn missing(&self) -> impl Iterator<Item = Note> + '_ {
-        let missing = |(note, times): &&(Note, u64)| *times == 0 && note.is_possible(self.mode);
+        let missing =
+            |(note, times): &&(Note, u64)| *times == 0 && note.is_possible(self.mode, self.generations);
         self.seen.iter().filter(missing).map(|(note, _)| *note)
     }
 
@@ -143,25 +167,26 @@ impl Report {
     /// The table's first lines.
     #[must_use]
     pub fn header() -> String {
-        let mut line = format!("{:16} n {:>9}", "mode", "states");
+        let mut line = format!("{:15} n due faults {:>8}", "mode", "states");
         Rule::ALL.iter().for_each(|rule| line += &format!(" {:>4}", rule.name()));
-        Note::ALL.iter().for_each(|note| line += &format!(" {:>11}", note.name()));
+        Note::ALL.iter().for_each(|note| line += &format!(" {:>9}", note.name()));
         line + "  seconds"
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:16} {} {:>9}", self.mode, self.processes, self.states)?;
+        let Self { mode, processes, generations, faults, states, .. } = self;
+        write!(f, "{mode:15} {processes} {generations:>3} {faults:>6} {states:>8}")?;
         for rule in Rule::ALL {
             let fails = self.violated.iter().any(|(violated, _)| *violated == rule);
             write!(f, " {:>4}", if fails { "FAIL" } else { "ok" })?;
         }
         for (note, times) in &self.seen {
-            match (times, note.is_possible(self.mode)) {
-                (0, true) => write!(f, " {:>11}", "MISSING")?,
-                (0, false) => write!(f, " {:>11}", "-")?,
-                _ => write!(f, " {times:>11}")?,
+            match (times, note.is_possible(self.mode, self.generations)) {
+                (0, true) => write!(f, " {:>9}", "MISSING")?,
+                (0, false) => write!(f, " {:>9}", "-")?,
+                _ => write!(f, " {times:>9}")?,
             }
         }
         write!(f, " {:>8.1}", self.took.as_secs_f64())
@@ -173,14 +198,25 @@ impl crate::state::State {
     fn line(&self) -> String {
         let mut line = String::new();
         if let Some(Record {
-            incarnation, generation, parent, token_fence, status, attempt, current, alternates, ..
+            incarnation,
+            generation,
+            parent,
+            token_fence,
+            status,
+            attempt,
+            current,
+            alternates,
+            ..
         }) = &self.store.record
         {
-            line += &format!("    {incarnation}.{generation} parent {parent:?} token {current} of fence {token_fence}");
+            line += &format!(
+                "    {incarnation}.{generation} parent {parent:?} token {current} of fence {token_fence}"
+            );
             line += &format!(" alternates {alternates:?} {status:?} {attempt:?}\n");
         }
         let lives: Vec<_> = self.provider.tokens.iter().map(|token| token.life).collect();
-        line += &format!("    lease {} for {}, tokens {lives:?}", self.store.lease.fence, self.store.lease.left);
+        line +=
+            &format!("    lease {} for {}, tokens {lives:?}", self.store.lease.fence, self.store.lease.left);
         for Process { at, paused, fence, spent, .. } in &self.processes {
             let spent = spent.map(|spent| (spent.incarnation, spent.generation, spent.attempt, spent.fence));
             let paused = if *paused { " paused" } else { "" };

@@ -1,7 +1,7 @@
 //! The properties, by the names that `REFRESH.md` gives them.
 
 use crate::model::RefreshModel;
-use crate::provider::Life;
+use crate::provider::{Life, Mode};
 use crate::state::State;
 use vault_core::ReauthReason;
 use vault_core::store::ConnectionStatus;
@@ -93,7 +93,7 @@ impl Rule {
                 Self::R9 => state.is_disconnected_gone(),
                 Self::L1 | Self::L2 | Self::L3 | Self::L4 => !model.unfair(state, self),
                 Self::Lost => !state.is_marked_at_rest() || state.tells_a_loss(),
-                Self::Kept => !state.is_marked_at_rest() || state.may_be_lost(),
+                Self::Kept => !state.is_marked_at_rest() || state.may_be_lost(model),
                 Self::R1 | Self::R2 | Self::R3 | Self::R4 | Self::R7 => true,
             }
     }
@@ -122,14 +122,15 @@ impl State {
 
     fn tells_a_loss(&self) -> bool {
         let Some(record) = &self.store.record else { return true };
-        let lives = self.provider.tokens.iter();
-        let lost = lives
-            .filter(|token| token.grant == record.incarnation)
-            .any(|token| token.life == Life::Live);
-        !lost || record.status == ConnectionStatus::NeedsReauthorization(ReauthReason::LostRotation)
+        let mut tokens = self.provider.tokens.iter();
+        let lost = tokens.any(|token| token.grant == record.incarnation && token.life == Life::Live);
+        // Of two sends of the token before, the one that nobody heard of was the later: nothing tells that.
+        let stray = self.past.lapsed && self.past.unheard;
+        !lost || stray || record.status == ConnectionStatus::NeedsReauthorization(ReauthReason::LostRotation)
     }
 
-    fn may_be_lost(&self) -> bool {
-        self.past.revoked || self.past.unheard || self.past.lapsed
+    fn may_be_lost(&self, model: &RefreshModel) -> bool {
+        let fatal = self.past.lapsed && model.mode == Mode::Family;
+        self.past.revoked || self.past.unheard || fatal
     }
 }

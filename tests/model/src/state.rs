@@ -78,8 +78,6 @@ pub(crate) struct Spent {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
-    /// The marker that stood there before its own.
-    pub(crate) before: Option<Attempt>,
     pub(crate) at: At,
     /// Stopped, without knowing: it neither steps nor renews its lease.
     pub(crate) paused: bool,
@@ -94,6 +92,8 @@ pub(crate) struct Process {
     /// Nobody has written the record since this process read it: a conditional write would succeed.
     pub(crate) fresh: bool,
     pub(crate) spent: Option<Spent>,
+    /// The marker that stood there before its own.
+    pub(crate) before: Option<Attempt>,
     /// The refresh token that it is about to send.
     pub(crate) marked: Option<Token>,
     /// Sends in this run.
@@ -180,7 +180,8 @@ pub(crate) struct Past {
     pub(crate) violated: u16,
     /// The provider spent a token, and whom it told is gone or has stopped listening.
     pub(crate) unheard: bool,
-    /// A process that had sent, or was about to, lost its lease without knowing; counted in mode `family`.
+    /// A process that had sent, or was about to, lost its lease without knowing. Told in the modes
+    /// where that excuses something.
     pub(crate) lapsed: bool,
     /// By the user, at the provider.
     pub(crate) revoked: bool,
@@ -265,8 +266,8 @@ impl Process {
         deadline: 0,
         marker_age: 0,
         fresh: false,
-        before: None,
         spent: None,
+        before: None,
         marked: None,
         sends: 0,
         late: false,

@@ -51,7 +51,7 @@ pub struct Stored {
     pub attempt: Option<Attempt>,
     /// How many other refresh tokens are kept.
     pub alternates: usize,
-    /// How often one of those has taken the current one's place, in this generation.
+    /// How often another refresh token has taken the current one's place, in this generation.
     pub promotions: u32,
 }
 
@@ -67,7 +67,7 @@ pub struct Spent {
     pub attempt: AttemptId,
     /// Its lease.
     pub fence: u64,
-    /// Which of the generation's refresh tokens: how often an alternate had taken the current one's place.
+    /// Which of the generation's refresh tokens: how often another had taken the current one's place.
     pub promotions: u32,
 }
 
@@ -142,10 +142,9 @@ pub enum AfterSuccess {
     /// The spent token is still the stored one: write the next generation.
     Next,
     /// Others were issued for the same token, under an earlier lease or refused since: ours become current, theirs an
-    /// alternate.
+    /// alternate, in the same generation, so that what comes of theirs still counts.
     Replace,
-    /// Others were issued for the same token, under a later lease, or are being spent already: ours become an
-    /// alternate.
+    /// Others were issued for the same token, under a later lease: ours become an alternate.
     Alternate,
     /// Newer tokens are stored.
     Discard,
@@ -164,9 +163,7 @@ pub fn after_success(spent: &Spent, stored: Option<&Stored>) -> AfterSuccess {
         AfterSuccess::Next
     } else if stored.parent != Some(spent.generation) {
         AfterSuccess::Discard
-    } else if stored.status != ConnectionStatus::Active
-        || (stored.token_fence < spent.fence && stored.attempt.is_none())
-    {
+    } else if stored.token_fence < spent.fence || stored.status != ConnectionStatus::Active {
         AfterSuccess::Replace
     } else {
         AfterSuccess::Alternate
@@ -219,7 +216,11 @@ pub fn after_refusal(
         (Some(_), Some(theirs)) => theirs.sends,
         (None, _) => 0,
     };
-    AfterRefusal::Mark(if unknown > 0 { ReauthReason::LostRotation } else { refused })
+    AfterRefusal::Mark(if unknown > 0 || stored.promotions > 0 {
+        ReauthReason::LostRotation
+    } else {
+        refused
+    })
 }
 
 /// Step 11: what remains of the marker when a send is known not to have spent the token: what stood there before it.

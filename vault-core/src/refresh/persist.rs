@@ -159,13 +159,16 @@ impl Issued {
         let (mut record, old) = (loaded.record, loaded.tokens);
         let mut tokens = self.tokens.clone();
         if sibling {
+            // The marker stays as well: theirs may be under way.
             tokens.alternates.clone_from(&old.alternates);
             keep_alternate(&mut tokens, old.refresh_token.as_deref());
+            state.promotions += 1;
         } else {
             state.parent = Some(self.spent.generation);
+            record.generation += 1;
+            (state.attempt, state.promotions) = (None, 0);
         }
         let healed = record.status != ConnectionStatus::Active;
-        record.generation += 1;
         record.status = ConnectionStatus::Active;
         record.expires_at = tokens.default_access().and_then(|access| access.expires_at);
         record.due_at = self.due_at;
@@ -175,8 +178,6 @@ impl Issued {
         state.token_fence = self.spent.fence;
         state.max_fence = state.max_fence.max(self.spent.fence);
         state.obtained_by = Some(self.spent.attempt);
-        state.attempt = None;
-        state.promotions = 0;
         (state.failures, state.not_before) = (0, None);
         if changed(&old, &tokens) {
             renew_summary(core, &mut record, &tokens).await?;

@@ -22,7 +22,7 @@ pub(crate) struct State {
     pub(crate) obtained_by: Option<AttemptId>,
     pub(crate) max_fence: u64,
     pub(crate) attempt: Option<Attempt>,
-    /// How often an alternate has become current in this generation.
+    /// How often another refresh token has become current in this generation.
     pub(crate) promotions: u32,
     /// Failures since the last success.
     pub(crate) failures: u32,
