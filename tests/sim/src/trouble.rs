@@ -50,7 +50,7 @@ impl Kernel {
             }
             Task::Maintain(slot) => {
                 self.maintain(slot);
-                self.again(task, MINUTE, 1.0);
+                self.again(task, MINUTE / 2, 1.0);
             }
             Task::Misconfigure => {
                 let until = self.time.now() + self.rng.between(5 * SECOND, 20 * MINUTE);
