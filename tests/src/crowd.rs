@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use vault_core::clock::Clock as _;
 use vault_core::connector::Connector;
 use vault_core::http::{HttpClient, HttpError, HttpRequest, HttpResponse};
 use vault_core::id::{ConnectionKey, ConnectorId, Owner, Slot, TenantId, UserId};
@@ -42,7 +44,8 @@ impl Crowd {
 
     /// The same with options for the vault.
     pub async fn with(options: impl FnOnce(VaultBuilder) -> VaultBuilder) -> Self {
-        let (clock, providers) = (ManualClock::new(), Providers::default());
+        let clock = ManualClock::new();
+        let providers = Providers::new(&clock);
         let store = MemoryStore::with_clock(Arc::new(clock.clone()));
         let events = Events::new(&Canary::new());
         let builder = Vault::builder()
@@ -142,13 +145,17 @@ pub enum Answer {
 }
 
 /// Providers that answer every token request with new tokens, and every revocation with 200, unless scripted otherwise.
-#[derive(Debug, Clone, Default)]
-pub struct Providers(Arc<Mutex<HashMap<String, Arc<Host>>>>);
+#[derive(Debug, Clone)]
+pub struct Providers {
+    hosts: Arc<Mutex<HashMap<String, Arc<Host>>>>,
+    clock: ManualClock,
+}
 
 #[derive(Debug, Default)]
 struct Host {
     script: Mutex<Option<Script>>,
-    requests: AtomicUsize,
+    /// When each came.
+    requests: Mutex<Vec<Duration>>,
     good: AtomicUsize,
     in_flight: AtomicUsize,
     most: AtomicUsize,
@@ -157,11 +164,16 @@ struct Host {
 }
 
 impl Providers {
+    fn new(clock: &ManualClock) -> Self {
+        Self { hosts: Arc::default(), clock: clock.clone() }
+    }
+
     /// From now on the provider of that host answers so; numbers start again at 0.
     pub fn script(&self, host: &str, script: Script) {
         let host = self.host(host);
         *host.script.lock().expect("no panics inside") = Some(script);
-        for count in [&host.requests, &host.good, &host.most] {
+        host.requests.lock().expect("no panics inside").clear();
+        for count in [&host.good, &host.most] {
             count.store(0, Ordering::SeqCst);
         }
         host.released.send_replace(false);
@@ -175,7 +187,33 @@ impl Providers {
     /// How many requests came since the script.
     #[must_use]
     pub fn requests(&self, host: &str) -> usize {
-        self.host(host).requests.load(Ordering::SeqCst)
+        self.times(host).len()
+    }
+
+    /// When they came, by the monotonic clock.
+    #[must_use]
+    pub fn times(&self, host: &str) -> Vec<Duration> {
+        self.host(host).requests.lock().expect("no panics inside").clone()
+    }
+
+    /// Moves time on by `step` whenever somebody sleeps and no provider is at work, until `done`.
+    pub async fn pass_time(&self, step: Duration, done: impl Future) {
+        let go = async {
+            loop {
+                self.clock.wait_for_sleepers(1).await;
+                for _ in 0..20 {
+                    tokio::task::yield_now().await;
+                }
+                let hosts: Vec<_> = self.hosts.lock().expect("no panics inside").values().cloned().collect();
+                if hosts.iter().all(|host| host.in_flight.load(Ordering::SeqCst) == 0) {
+                    self.clock.advance(step);
+                }
+            }
+        };
+        tokio::select! {
+            _ = done => {}
+            () = go => {}
+        }
     }
 
     /// How many of them were answered as they should.
@@ -199,7 +237,7 @@ impl Providers {
     }
 
     fn host(&self, host: &str) -> Arc<Host> {
-        Arc::clone(self.0.lock().expect("no panics inside").entry(host.to_owned()).or_default())
+        Arc::clone(self.hosts.lock().expect("no panics inside").entry(host.to_owned()).or_default())
     }
 }
 
@@ -208,7 +246,11 @@ impl HttpClient for Providers {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let host = self.host(request.uri().host().expect("an absolute URI"));
         let script = *host.script.lock().expect("no panics inside");
-        let number = host.requests.fetch_add(1, Ordering::SeqCst);
+        let number = {
+            let mut requests = host.requests.lock().expect("no panics inside");
+            requests.push(self.clock.monotonic());
+            requests.len() - 1
+        };
         let _in_flight = InFlight::new(&host);
         // Others get a chance to be in flight too.
         tokio::task::yield_now().await;

@@ -5,6 +5,7 @@
 
 pub mod backend;
 mod canary;
+pub mod chaos;
 mod checks;
 pub mod crowd;
 pub mod load;
@@ -15,7 +16,7 @@ mod world;
 pub use self::canary::Canary;
 pub use self::checks::assert_refused;
 pub use self::polled::polled;
-pub use self::world::{BINDING, Events, KEYS, World, WorldBuilder, binding, other_binding};
+pub use self::world::{BINDING, Events, KEYS, World, WorldBuilder, binding, other_binding, run_on};
 
 /// The README's program, run as a doc test.
 #[cfg(doctest)]

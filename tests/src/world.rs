@@ -19,7 +19,7 @@ use vault_testkit::faults::FaultStore;
 use vault_testkit::simulator::{Simulator, Switches};
 
 use crate::Canary;
-use crate::backend::{Backend, SqliteFile};
+use crate::backend::{Backend, Memory, SqliteFile};
 
 /// The session secret of the user's browser.
 pub const BINDING: &str = "the session of the user's own browser";
@@ -69,6 +69,7 @@ pub struct World {
 #[must_use]
 pub struct WorldBuilder {
     backend: Option<Arc<dyn Backend>>,
+    in_memory: bool,
     provider: Option<fn(&Simulator) -> Provider>,
     vault: Option<fn(VaultBuilder) -> VaultBuilder>,
     connector: Option<fn(NewConnector) -> NewConnector>,
@@ -79,6 +80,12 @@ impl WorldBuilder {
     /// Another backend than SQLite, or SQLite as any other: the raw rows are out of reach.
     pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
         self.backend = Some(backend);
+        self
+    }
+
+    /// In memory, on the same clock as everything else: leases, too, end when the test says so.
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
         self
     }
 
@@ -114,7 +121,11 @@ impl WorldBuilder {
             provider = provider.switch(switches);
         }
         let provider = provider.start().await.expect("a free port");
-        let (backend, database) = self.backend.map_or_else(on_sqlite, |backend| (backend, None));
+        let (backend, database) = match self.backend {
+            Some(backend) => (backend, None),
+            None if self.in_memory => (Arc::new(Memory::new(&clock)) as Arc<dyn Backend>, None),
+            None => on_sqlite(),
+        };
         let canary = Canary::new();
         let events = Events::new(&canary);
         let options = self.vault.unwrap_or(|builder| builder);
@@ -245,6 +256,31 @@ impl World {
         self.clock.advance(Duration::from_secs(2 * 60 * 60));
     }
 
+    /// If a refresh of the user's is waiting to send once more, because the outcome of its first request is unknown: time
+    /// passes until that has settled, and the second request has an outcome.
+    pub async fn settle(&self, user: &str) {
+        let explained = self.note(self.user(user).explain(self.connector.id()).await);
+        if explained.expect("the store is there").lease.is_none() {
+            return;
+        }
+        let outcome = |event: &Event| {
+            matches!(
+                event,
+                Event::Refreshed { .. } | Event::RefreshFailed { .. } | Event::NeedsReauthorization { .. }
+            )
+        };
+        let before = self.count_events(outcome);
+        let more = |events: &[Event]| events.iter().filter(|event| outcome(event)).count() > before;
+        tokio::select! {
+            biased;
+            () = self.events.until(more) => {}
+            () = async {
+                run_on(&self.clock, Duration::from_secs(30)).await;
+                std::future::pending().await
+            } => {}
+        }
+    }
+
     /// A connector like [`connector`](Self::connector), not registered yet.
     pub fn new_connector(&self, name: &str) -> NewConnector {
         let secret = ClientSecret::new(self.provider.client_secret());
@@ -365,8 +401,20 @@ impl World {
 
     /// Waits until there was such an event.
     pub async fn until_event(&self, such: impl Fn(&Event) -> bool + Send + Sync) {
-        let mut seen = self.events.seen.subscribe();
-        let _ = seen.wait_for(|events| events.iter().any(&such)).await.expect("the observer lives on");
+        self.events.until(|events| events.iter().any(&such)).await;
+    }
+}
+
+/// Moves time on while a refresh sleeps, no faster than it renews its lease.
+pub async fn run_on(clock: &ManualClock, span: Duration) {
+    const RENEWAL: Duration = Duration::from_millis(11_250);
+    let mut left = span;
+    while !left.is_zero() {
+        // The renewal, and the refresh.
+        clock.wait_for_sleepers(2).await;
+        let step = RENEWAL.min(left);
+        clock.advance(step);
+        left -= step;
     }
 }
 
@@ -401,6 +449,12 @@ impl Events {
     #[must_use]
     pub fn seen(&self) -> Vec<Event> {
         self.seen.borrow().clone()
+    }
+
+    /// Waits until they are such.
+    pub async fn until(&self, such: impl Fn(&[Event]) -> bool + Send + Sync) {
+        let mut seen = self.seen.subscribe();
+        let _ = seen.wait_for(|events| such(events)).await.expect("the observer lives on");
     }
 }
 

@@ -135,6 +135,8 @@ async fn both_secrets_are_good_while_the_provider_changes_them() {
 
     let promoted = world.note(connectors.promote_secret(id).await).expect("promotes");
     assert!(!promoted.is_rotating_secret());
+    // No connection is refreshed twice within this time.
+    world.clock.advance(Duration::from_secs(30));
     assert!(world.note(world.user("alice").token(id).fresh().await).is_ok());
     assert_eq!(world.provider.count(Endpoint::Token), 6, "the old one is forgotten");
     let gone = world.user("alice").disconnect(id).await.expect("disconnects");

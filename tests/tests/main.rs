@@ -1,14 +1,18 @@
 //! Scenarios of the whole vault.
 
 mod accounts;
+mod audit;
 mod backends;
 mod callback;
+mod chaos;
 mod conformance;
 mod connect;
 mod connectors;
 mod differential;
 mod disconnect;
 mod discovery;
+mod erase;
+mod explain;
 mod http;
 mod life;
 mod maintenance;
@@ -16,7 +20,9 @@ mod outages;
 mod peer;
 mod persist;
 mod postgres;
+mod protocol;
 mod refresh;
+mod revoke_all;
 mod sealing;
 mod storage;
 mod store_calls;

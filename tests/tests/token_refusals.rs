@@ -6,8 +6,9 @@ use serde_json::json;
 use vault_core::clock::Clock as _;
 use vault_core::event::Event;
 use vault_core::id::ConnectionKey;
-use vault_core::store::ConnectionStatus;
+use vault_core::store::{ConnectionStatus, StoreErrorKind};
 use vault_core::{Callback, Error, ErrorKind, ReauthReason};
+use vault_testkit::faults::Fault as StoreFault;
 use vault_testkit::simulator::{ClientAuth, Endpoint, Fault, Rotation, TokenState};
 use vault_tests::World;
 
@@ -80,19 +81,28 @@ impl Case {
         world.clock.advance(NEAR_THE_END);
         let served = world.token(&self.user).await.expect("the token still lives");
         assert_eq!((served.expose_secret(), served.generation()), (first.expose_secret(), 1));
-        world.clock.advance(A_WHILE);
-        self.check(&world.token(&self.user).await.expect_err(self.says));
+        let insisted = world.user(&self.user).token(world.connector.id()).fresh().await;
+        self.wait(world, &world.note(insisted).expect_err(self.says)).await;
+        let error = world.token(&self.user).await.expect_err(self.says);
+        self.check(&error);
         let failed = Event::RefreshFailed { key: connected.connection().clone(), kind: self.kind.clone() };
         assert!(world.events().contains(&failed), "{}", self.says);
 
         world.provider.clear_faults();
-        world.clock.advance(A_WHILE);
+        self.wait(world, &error).await;
         let next = world.token(&self.user).await.expect("the refresh token was kept");
         assert_eq!(next.generation(), 2, "{}", self.says);
         assert!(world.provider.is_live(next.expose_secret()));
         let sent = world.provider.refreshes().pop().and_then(|call| call.presented);
         let sent = sent.expect("a refresh token of this provider's");
         assert_eq!((sent.account, sent.state), (self.user.clone(), TokenState::Live));
+    }
+
+    /// Time passes until the provider may be asked again after that failure, and the access token has ended.
+    async fn wait(&self, world: &World, failure: &Error) {
+        assert_eq!(*failure.kind(), self.kind, "{}: {failure}", self.says);
+        world.settle(&self.user).await;
+        world.clock.advance(failure.retry_after().unwrap_or_default().max(A_WHILE));
     }
 
     /// The connection that is there works on.
@@ -278,6 +288,7 @@ async fn t19_throttling_ends_no_grant() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn t19_the_wait_that_was_asked_for_is_told_and_capped() {
+    const LITTLE: Duration = Duration::from_secs(1);
     let world = forgiving().await;
     world.connect("alice").await.expect("alice connects");
     world.clock.advance(NEAR_THE_END + A_WHILE);
@@ -285,8 +296,8 @@ async fn t19_the_wait_that_was_asked_for_is_told_and_capped() {
     // 09:10 on the day that the clock began, and eight minutes and ten seconds from now.
     let (date, in_secs) = ("Fri, 15 Jan 2027 09:10:00 GMT", 1_800_004_200 - now);
     for (asked, told) in [
-        ("120", Some(120)),
         (date, Some(in_secs)),
+        ("120", Some(120)),
         ("Fri, 15 Jan 2027 08:00:00 GMT", Some(0)),
         ("soon", None),
         ("1000000000", Some(3600)),
@@ -294,8 +305,18 @@ async fn t19_the_wait_that_was_asked_for_is_told_and_capped() {
     ] {
         world.provider.inject(Endpoint::Token, Fault::throttled(asked));
         let error = world.token("alice").await.expect_err("throttled");
-        assert_eq!(error.retry_after(), told.map(Duration::from_secs), "{asked}");
+        let told = told.map(Duration::from_secs);
+        assert_eq!(error.retry_after(), told, "{asked}");
+        let sent = world.provider.refreshes().len();
+        let Some(wait) = told.filter(|wait| !wait.is_zero()) else { continue };
+        world.clock.advance(wait - LITTLE);
+        let error = world.token("alice").await.expect_err("not yet");
+        assert_eq!(*error.kind(), ErrorKind::ProviderUnavailable);
+        assert_eq!(error.retry_after(), Some(LITTLE), "{asked}");
+        assert_eq!(world.provider.refreshes().len(), sent, "nobody is asked before");
+        world.clock.advance(LITTLE);
     }
+    assert_eq!(world.token("alice").await.expect("the provider is back").generation(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -381,8 +402,9 @@ async fn a_failed_refresh_answers_only_those_who_waited_for_it() {
     world.connect("alice").await.expect("alice connects");
     for generation in 2..30 {
         world.clock.advance(NEAR_THE_END + A_WHILE);
-        world.provider.inject(Endpoint::Token, Fault::error(503, "down"));
-        world.token("alice").await.expect_err("the provider is down");
-        assert_eq!(world.token("alice").await.expect("the provider is back").generation(), generation);
+        // A failure that nobody has to wait after.
+        world.faults.on_method("connections.acquire_lease", 1, StoreFault::Fail(StoreErrorKind::Corrupt));
+        world.token("alice").await.expect_err("the lease is damaged");
+        assert_eq!(world.token("alice").await.expect("it is mended").generation(), generation);
     }
 }

@@ -71,6 +71,7 @@ async fn t05_an_empty_refresh_token_at_connect_is_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn t06_expires_in_of_every_kind_is_taken_clamped_or_unknown() {
     const TEN_YEARS: u64 = 10 * 365 * 24 * 3600;
+    const MIN_INTERVAL: Duration = Duration::from_secs(30);
     let world = forgiving().await;
     let cases = [
         (json!("3600"), Some(3600)),
@@ -98,6 +99,15 @@ async fn t06_expires_in_of_every_kind_is_taken_clamped_or_unknown() {
         let fresh = world.note(fresh).expect("a token");
         assert_eq!((fresh.generation(), fresh.expires_at()), (2, ends), "{expires_in} at refresh");
 
+        if life == Some(0) {
+            let error = world.token(&user).await.expect_err("it has ended, and is too young to be refreshed");
+            assert_eq!(
+                (error.kind(), error.retry_after()),
+                (&UNAVAILABLE, Some(MIN_INTERVAL)),
+                "{expires_in}"
+            );
+        }
+        world.clock.advance(MIN_INTERVAL);
         let read = world.token(&user).await.expect("a token");
         let expected = if life == Some(0) { 3 } else { 2 };
         assert_eq!(read.generation(), expected, "{expires_in}: only an ended token is refreshed");
@@ -179,7 +189,7 @@ async fn read_while_dripping(age: Duration) -> (World, Result<AccessToken, Error
 }
 
 async fn still_works(world: &World) {
-    world.clock.advance(A_WHILE);
+    world.settle("alice").await;
     assert_eq!(world.token("alice").await.expect("the refresh token was kept").generation(), 2);
     assert_eq!(world.provider.refreshes().len(), 2);
 }

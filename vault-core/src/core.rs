@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{self, Audit};
 use crate::clock::{Clock, Timestamp};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::http::HttpClient;
 use crate::oauth::{Discovery, Jwks};
-use crate::refresh::{Flights, Spill};
+use crate::refresh::{Breakers, Flights, Spill};
 use crate::seal::Sealer;
 use crate::store::Stores;
+use crate::store_clock::StoreClock;
 use crate::tasks::Tasks;
 use crate::upkeep::Slots;
 
@@ -23,12 +25,16 @@ pub(crate) struct Core {
     pub(crate) sealer: Sealer,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The same, to be set by the store's clock; `None` when the host's is to be believed.
+    pub(crate) store_clock: Option<Arc<StoreClock>>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) audit: Option<Audit>,
     pub(crate) settings: Settings,
     pub(crate) discovery: Discovery,
     pub(crate) jwks: Jwks,
     pub(crate) flights: Flights,
+    pub(crate) breakers: Breakers,
     /// Where tokens go that the store does not take.
     pub(crate) spill: Option<Arc<dyn Spill>>,
     /// Random, so that a [`Moment`] of another process is known for one.
@@ -60,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) min_refresh_interval: Duration,
     /// After so long an owed revocation is given up.
     pub(crate) revocation_limit: Duration,
+    /// How long an operation waits for its audit entry.
+    pub(crate) audit_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -75,6 +83,7 @@ impl Default for Settings {
             min_ttl: Duration::from_secs(30),
             min_refresh_interval: Duration::from_secs(30),
             revocation_limit: Duration::from_secs(7 * 24 * 60 * 60),
+            audit_timeout: audit::TIMEOUT,
         }
     }
 }
@@ -98,6 +107,19 @@ impl Core {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now().into()
+    }
+
+    /// The store's clock says `now`. Whether ours turns out to have been well ahead of it.
+    pub(crate) fn hear(&self, now: Timestamp) -> bool {
+        self.store_clock.as_ref().is_some_and(|clock| clock.hear(now))
+    }
+
+    /// Sets our clock by the store's.
+    pub(crate) async fn ask_time(&self) -> Result<(), Error> {
+        if let Some(clock) = &self.store_clock {
+            clock.hear(self.stores.connections.now().await?);
+        }
+        Ok(())
     }
 
     pub(crate) fn report(&self, event: &Event) {

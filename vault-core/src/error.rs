@@ -32,6 +32,9 @@ struct Inner {
 pub enum ErrorKind {
     /// The user authorized, or the provider answered for, another account than the connection's.
     AccountMismatch,
+    /// What was asked for is done, but the audit trail does not have it: the sink failed or took too long. Asking again
+    /// shows how things stand.
+    AuditUnavailable,
     /// The connector is switched off, or not for this kind of owner.
     ConnectorDisabled,
     /// Another writer kept winning; the same call may succeed now.
@@ -174,7 +177,8 @@ impl Error {
         use ErrorKind as K;
         matches!(
             self.0.kind,
-            K::Contended
+            K::AuditUnavailable
+                | K::Contended
                 | K::KeyUnavailable
                 | K::ProviderUnavailable
                 | K::RandomUnavailable

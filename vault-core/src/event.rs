@@ -19,6 +19,11 @@ pub trait Observer: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The audit sink failed to keep an entry, or took too long.
+    AuditFailed {
+        /// What it should have kept.
+        event: Box<Self>,
+    },
     /// A user connected an account; the connection is stored.
     Connected {
         /// The connection.
@@ -44,6 +49,23 @@ pub enum Event {
     Disconnected {
         /// The connection.
         key: ConnectionKey,
+    },
+    /// An owner was erased: nothing of theirs is stored any more.
+    Erased {
+        /// Whose tenant.
+        tenant: TenantId,
+        /// Whose.
+        owner: Owner,
+    },
+    /// Everything of a connector, a tenant or the vault was disconnected, as far as that went. Each connection was reported
+    /// as [`Disconnected`](Self::Disconnected) before.
+    MassRevoked {
+        /// Of this tenant; of all, if none.
+        tenant: Option<TenantId>,
+        /// Through this connector; through all, if none.
+        connector: Option<ConnectorId>,
+        /// How many connections are gone.
+        disconnected: usize,
     },
     /// A connection that needed reauthorization works again: tokens arrived after it was marked.
     Healed {

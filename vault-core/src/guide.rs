@@ -282,7 +282,9 @@
 //! only. If two of your users, or two tenants, connect one account through one OAuth client, disconnecting one may end the
 //! other at such a provider.
 //!
-//! To remove a user, disconnect each of their [`connections`](crate::OwnerHandle::connections). A connector can be
+//! When a user is deleted, [`erase`](crate::OwnerHandle::erase) removes all that is stored about them. When a client secret
+//! or the database has leaked, [`revoke_all`](crate::Vault::revoke_all) ends everything of a connector, a tenant or the
+//! vault, and can be called again until its report is complete. A connector can be
 //! [deleted](crate::connector::Connectors::delete) only after its connections.
 //!
 //! # Keys
@@ -348,16 +350,17 @@
 //!
 //! Give it at least the HTTP timeout (20 s).
 //!
-//! [Events](crate::event) go to an [`Observer`](crate::event::Observer), for an audit log and alarms. Hand them on and return:
+//! [Events](crate::event) go to an [`Observer`](crate::event::Observer), for logs and alarms. Where an operation must not answer
+//! before it is on record, pass an [audit sink](crate::audit) too. Hand events on and return:
 //!
 //! ```
 //! use tokio::sync::mpsc::UnboundedSender;
 //! use vault_core::event::{Event, Observer};
 //!
 //! #[derive(Debug)]
-//! struct Audit(UnboundedSender<Event>);
+//! struct Alarms(UnboundedSender<Event>);
 //!
-//! impl Observer for Audit {
+//! impl Observer for Alarms {
 //!     fn event(&self, event: &Event) {
 //!         let _ = self.0.send(event.clone());
 //!     }

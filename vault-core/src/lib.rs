@@ -94,6 +94,7 @@
 //!
 //! Rust 1.94 or later.
 
+pub mod audit;
 pub mod clock;
 pub mod connect;
 mod connection;
@@ -101,8 +102,10 @@ pub mod connector;
 mod core;
 mod disconnect;
 pub mod entropy;
+mod erase;
 mod error;
 pub mod event;
+pub mod explain;
 pub mod guide;
 pub mod http;
 pub mod id;
@@ -111,13 +114,16 @@ mod maintenance;
 mod oauth;
 pub mod provider;
 mod refresh;
+mod revocation;
+mod revoke_all;
+pub mod seal;
+pub mod secret;
 pub mod spill {
     //! Where refreshed tokens go while the store is down.
     pub use crate::refresh::{Spill, SpillFolder, Spilled};
 }
-pub mod seal;
-pub mod secret;
 pub mod store;
+mod store_clock;
 mod tasks;
 mod token;
 mod upkeep;
@@ -125,7 +131,8 @@ mod vault;
 
 pub use self::connect::{Callback, SessionBinding};
 pub use self::connector::NewConnector;
-pub use self::disconnect::{Disconnected, OwedRevocation};
+pub use self::disconnect::Disconnected;
+pub use self::erase::Erased;
 pub use self::error::{Error, ErrorKind, ReauthReason};
 pub use self::listing::{ConnectionInfo, ConnectionPage};
 pub use self::maintenance::Maintenance;
@@ -133,6 +140,8 @@ pub use self::provider::{Catalog, Provider};
 pub use self::refresh::TokenRequest;
 #[doc(hidden)] // Not an interface: for the model, which checks these very decisions.
 pub use self::refresh::decide;
+pub use self::revocation::OwedRevocation;
+pub use self::revoke_all::{RevokePace, RevokeReport};
 pub use self::seal::KeyRing;
 pub use self::secret::ClientSecret;
 pub use self::store::Stores;

@@ -6,6 +6,7 @@ use crate::connection::Summary;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Owner, TenantId};
+use crate::revocation::OwedRevocation;
 use crate::store::{ConnectionFilter, ConnectionStatus, Cursor, ListedConnection, Page};
 
 /// One connection in a listing. No token was loaded for it.
@@ -91,6 +92,13 @@ impl ConnectionInfo {
         self.listed.expires_at.map(SystemTime::from)
     }
 
+    /// When the grant ends for good, however often it is refreshed: the user has to connect again by then. `None` where
+    /// the provider sets no such limit.
+    #[must_use]
+    pub fn reconsent_due_at(&self) -> Option<SystemTime> {
+        self.summary.as_ref()?.reconsent_due_at.map(SystemTime::from)
+    }
+
     /// When it was connected.
     #[must_use]
     pub fn connected_at(&self) -> SystemTime {
@@ -150,6 +158,24 @@ pub(crate) async fn of_owner(
         from.after = listed.next;
         if from.after.is_none() {
             all.sort_by(|a, b| a.key().cmp(b.key()));
+            return Ok(all);
+        }
+    }
+}
+
+/// What is owed to providers for connections that one owner had.
+pub(crate) async fn owed_by(
+    core: &Core,
+    tenant: &TenantId,
+    owner: &Owner,
+) -> Result<Vec<OwedRevocation>, Error> {
+    let mut all = Vec::new();
+    let mut page = Page::first(200);
+    loop {
+        let listed = core.stores.connections.list_owed(tenant, Some(owner), &page).await?;
+        all.extend(listed.items.into_iter().map(OwedRevocation::from));
+        page.after = listed.next;
+        if page.after.is_none() {
             return Ok(all);
         }
     }

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::Core;
-use crate::disconnect;
+use crate::disconnect::Disconnected;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::{ConnectionKey, RevocationId};
 use crate::refresh::{self, refresh_due};
+use crate::revocation::claim_and_settle;
 use crate::store::RevocationRecord;
-use crate::upkeep::{Due, Slots, work_off};
+use crate::upkeep::{Due, Slots, Verdict, work_off};
 
 /// From the beginning of one pass of the background loop to that of the next.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -41,6 +42,7 @@ pub(crate) async fn pass(core: &Arc<Core>, limit: u32) -> Result<Maintenance, Er
     if core.sealer.restore_canary().await? {
         core.report(&Event::StorageEmptied);
     }
+    core.ask_time().await?;
     refresh::import(core).await;
     let purged = core.stores.flows.purge_expired(core.now(), limit).await?;
     let (refreshes, revocations) =
@@ -90,8 +92,11 @@ impl Due for Refreshes {
         Ok(core.stores.connections.due(core.now(), limit).await?)
     }
 
-    async fn run(core: Arc<Core>, key: ConnectionKey) -> bool {
-        refresh_due(&core, &key).await.is_ok()
+    async fn run(core: Arc<Core>, key: ConnectionKey) -> Verdict {
+        match refresh_due(&core, &key).await {
+            Ok(()) => Verdict::Done,
+            Err(_) => Verdict::Failed,
+        }
     }
 }
 
@@ -117,7 +122,11 @@ impl Due for Revocations {
         Ok(core.stores.connections.owed_due(core.now(), limit).await?)
     }
 
-    async fn run(core: Arc<Core>, record: RevocationRecord) -> bool {
-        disconnect::settle_due(&core, record).await.unwrap_or(false)
+    async fn run(core: Arc<Core>, record: RevocationRecord) -> Verdict {
+        match claim_and_settle(&core, record).await {
+            Ok(Some(settled)) if settled.outcome != Disconnected::Pending => Verdict::Done,
+            Ok(Some(settled)) if settled.asked().is_some() => Verdict::Hold,
+            _ => Verdict::Failed,
+        }
     }
 }

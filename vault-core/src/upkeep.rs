@@ -34,8 +34,16 @@ pub(crate) trait Due: Send + 'static {
     fn slots(core: &Core) -> &Slots;
     /// The longest due, at most `limit`.
     fn scan(core: &Core, limit: u32) -> impl Future<Output = Result<Vec<Self::Item>, Error>> + Send;
-    /// Answers whether it is done.
-    fn run(core: Arc<Core>, item: Self::Item) -> impl Future<Output = bool> + Send;
+    fn run(core: Arc<Core>, item: Self::Item) -> impl Future<Output = Verdict> + Send;
+}
+
+/// How one item ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Done,
+    Failed,
+    /// It failed, and so would the others of its connector: they wait for a later pass.
+    Hold,
 }
 
 /// What a pass did.
@@ -108,7 +116,7 @@ pub(crate) async fn work_off<D: Due>(core: &Arc<Core>, limit: u32) -> Result<Tal
         }
         tokio::select! {
             biased;
-            Some(Ending { of, done }) = endings.recv() => pass.one_ended(&of, done).await,
+            Some(Ending { of, verdict }) = endings.recv() => pass.one_ended(&of, verdict).await,
             () = &mut time_is_up => return Ok(pass.tally),
         }
     }
@@ -126,13 +134,14 @@ struct Pass<'a, D: Due> {
 /// A connector's items that wait for a slot.
 struct Line<T> {
     cap: Option<u32>,
+    held: bool,
     waiting: VecDeque<T>,
 }
 
 /// How one item of a connector ended.
 struct Ending {
     of: Registration,
-    done: bool,
+    verdict: Verdict,
 }
 
 impl<D: Due> Pass<'_, D> {
@@ -146,7 +155,11 @@ impl<D: Due> Pass<'_, D> {
             }
             let key = D::key(&item);
             let of = (key.tenant.clone(), key.connector.clone());
-            let line = self.lines.entry(of.clone()).or_insert(Line { cap: None, waiting: VecDeque::new() });
+            let line = self.lines.entry(of.clone()).or_insert(Line {
+                cap: None,
+                held: false,
+                waiting: VecDeque::new(),
+            });
             line.waiting.push_back(item);
             if line.waiting.len() == 1 {
                 self.start_next(&of).await;
@@ -155,12 +168,16 @@ impl<D: Due> Pass<'_, D> {
         Ok(is_all)
     }
 
-    async fn one_ended(&mut self, of: &Registration, done: bool) {
+    async fn one_ended(&mut self, of: &Registration, verdict: Verdict) {
         self.tally.running -= 1;
-        if done {
+        if verdict == Verdict::Done {
             self.tally.done += 1;
         } else {
             self.tally.failed += 1;
+        }
+        if let Some(line) = self.lines.get_mut(of).filter(|_| verdict == Verdict::Hold) {
+            line.held = true;
+            line.waiting.clear();
         }
         self.start_next(of).await;
     }
@@ -168,7 +185,7 @@ impl<D: Due> Pass<'_, D> {
     /// Starts the first of a line, if there is one and a slot for it.
     async fn start_next(&mut self, of: &Registration) {
         let Some(line) = self.lines.get_mut(of) else { return };
-        if self.may_start == 0 || line.waiting.is_empty() {
+        if self.may_start == 0 || line.held || line.waiting.is_empty() {
             return;
         }
         let slots = D::slots(self.core);
@@ -185,7 +202,7 @@ impl<D: Due> Pass<'_, D> {
         if let Some(item) = line.waiting.pop_front() {
             self.may_start -= 1;
             self.tally.running += 1;
-            let ticket = Ticket { slot: Some(slot), ended: self.ended.clone(), done: false };
+            let ticket = Ticket { slot: Some(slot), ended: self.ended.clone(), verdict: Verdict::Failed };
             let core = Arc::clone(self.core);
             self.core.tasks.spawn(async move { ticket.end(D::run(core, item).await) });
         }
@@ -203,12 +220,12 @@ async fn cap(core: &Core, (tenant, connector): &Registration) -> u32 {
 struct Ticket {
     slot: Option<Slot>,
     ended: UnboundedSender<Ending>,
-    done: bool,
+    verdict: Verdict,
 }
 
 impl Ticket {
-    fn end(mut self, done: bool) {
-        self.done = done;
+    fn end(mut self, verdict: Verdict) {
+        self.verdict = verdict;
     }
 }
 
@@ -218,7 +235,7 @@ impl Drop for Ticket {
             let of = slot.of.clone();
             drop(slot);
             // Where the pass is over, nobody counts any more.
-            let _ = self.ended.send(Ending { of, done: self.done });
+            let _ = self.ended.send(Ending { of, verdict: self.verdict });
         }
     }
 }

@@ -1,11 +1,12 @@
 //! A store that fails when told to.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use vault_core::clock::{Clock, SystemClock};
-use vault_core::store::{StoreError, StoreErrorKind, Stores};
+use vault_core::clock::{Clock, SystemClock, Timestamp};
+use vault_core::store::{Lease, LeaseAcquire, StoreError, StoreErrorKind, Stores};
 
 mod wrap;
 
@@ -23,6 +24,15 @@ pub enum Fault {
     HangAfter,
     /// The call takes effect, and fails as [`StoreErrorKind::Unavailable`].
     LoseAck,
+}
+
+/// Is told of the calls that a [`FaultStore`] makes, in the task that makes them.
+pub trait Watch: fmt::Debug + Send + Sync + 'static {
+    /// A call is about to be made.
+    fn before(&self, method: &'static str);
+
+    /// A call was answered, and nobody has seen the answer yet.
+    fn after(&self, method: &'static str);
 }
 
 /// Wraps [`Stores`] and counts every call; the calls that a test names go wrong. Clones share counts and faults.
@@ -56,6 +66,9 @@ pub enum Fault {
 pub struct FaultStore {
     inner: Stores,
     clock: Arc<dyn Clock>,
+    /// Whether that is the store's clock too.
+    tells_time: bool,
+    watch: Option<Arc<dyn Watch>>,
     script: Arc<Mutex<Script>>,
 }
 
@@ -82,13 +95,22 @@ impl FaultStore {
     /// Without faults, until told otherwise. [`Fault::Delay`] waits by the system's clock.
     #[must_use]
     pub fn new(inner: Stores) -> Self {
-        Self::with_clock(inner, Arc::new(SystemClock::new()))
+        let clock = Arc::new(SystemClock::new());
+        Self { tells_time: false, ..Self::with_clock(inner, clock) }
     }
 
-    /// Without faults, until told otherwise. [`Fault::Delay`] waits by `clock`.
+    /// Without faults, until told otherwise, in a world whose only clock is `clock`: [`Fault::Delay`] waits by it, and it
+    /// is what the store says that its time is. Leases still lapse by the clock of the store inside.
     #[must_use]
     pub fn with_clock(inner: Stores, clock: Arc<dyn Clock>) -> Self {
-        Self { inner, clock, script: Arc::default() }
+        Self { inner, clock, tells_time: true, watch: None, script: Arc::default() }
+    }
+
+    /// Tells `watch` of every call from now on.
+    #[must_use]
+    pub fn watched_by(mut self, watch: impl Watch) -> Self {
+        self.watch = Some(Arc::new(watch));
+        self
     }
 
     /// This wrapper as the four stores.
@@ -158,6 +180,19 @@ impl FaultStore {
         self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn granted(&self, answer: LeaseAcquire) -> LeaseAcquire {
+        match answer {
+            LeaseAcquire::Acquired(lease) => {
+                LeaseAcquire::Acquired(Lease { granted_at: self.time(lease.granted_at), ..lease })
+            }
+            other => other,
+        }
+    }
+
+    fn time(&self, said: Timestamp) -> Timestamp {
+        if self.tells_time { self.clock.now().into() } else { said }
+    }
+
     /// Makes one call, with what the script has in store for it.
     async fn call<T: Send>(
         &self,
@@ -165,6 +200,16 @@ impl FaultStore {
         act: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let fault = self.script().count(method);
+        let act = async {
+            if let Some(watch) = &self.watch {
+                watch.before(method);
+            }
+            let answer = act.await;
+            if let Some(watch) = &self.watch {
+                watch.after(method);
+            }
+            answer
+        };
         match fault {
             None => act.await,
             Some(Fault::Delay(span)) => {

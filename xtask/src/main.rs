@@ -1,6 +1,7 @@
 //! Everything that a contributor or CI runs. `cargo xtask help` lists it.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
+mod chaos;
 mod conformance;
 mod context;
 mod node;
@@ -19,6 +20,7 @@ const HELP: &str = "\
 cargo xtask test               start the servers, run every test, the benches once and the quickstart; stop the servers
 cargo xtask test -- ARGS       start the servers and run `cargo test ARGS`, say `-p vault-http` or a test's name
 cargo xtask conformance        start the servers, hold every storage backend to the contract, and print a table of that
+cargo xtask chaos              start the servers, kill and stop many processes on each backend, and print a table of that
 cargo xtask sim [ARGS]         simulate the whole vault: --seed N replays one, --seeds K and --steps S say how much
 cargo xtask servers            start the servers, print the variables that tests read, stop at Ctrl-C or end of stdin
 cargo xtask help               this text
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["test"] => test::everything(),
         ["test", "--", rest @ ..] | ["test", rest @ ..] => test::some(rest),
+        ["chaos"] => chaos::run(),
         ["conformance"] => conformance::run(),
         ["servers"] => serve(),
         ["sim", rest @ ..] => sim::run(rest),

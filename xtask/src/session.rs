@@ -12,13 +12,20 @@ use crate::servers::{self, Server};
 #[derive(Debug)]
 pub(crate) struct Session {
     servers: Vec<Server>,
+    /// Besides what says where the servers are.
+    env: Vec<(&'static str, String)>,
     pub(crate) context: Context,
 }
 
 impl Session {
     pub(crate) fn start() -> Result<Self> {
         let context = Context::new()?;
-        Ok(Self { servers: servers::start(&context)?, context })
+        Ok(Self { servers: servers::start(&context)?, env: Vec::new(), context })
+    }
+
+    /// Tells the tests one thing more.
+    pub(crate) fn tell(&mut self, variable: &'static str, value: String) {
+        self.env.push((variable, value));
     }
 
     /// Runs `cargo test`, passes its output on as it comes, and shows each line of it to `see`.
@@ -38,13 +45,13 @@ impl Session {
     }
 
     pub(crate) fn with_servers<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        let env = self.servers.iter().flat_map(|server| &server.env);
+        let env = self.servers.iter().flat_map(|server| &server.env).chain(&self.env);
         command.envs(env.map(|(name, value)| (name, value))).stdin(Stdio::null())
     }
 
     /// Stops the servers. Their logs stay when something failed.
     pub(crate) fn finish(self, failed: bool) {
-        let Self { servers, context } = self;
+        let Self { servers, context, .. } = self;
         drop(servers);
         if failed {
             eprintln!("\nthe servers' logs are in {}", context.scratch().display());

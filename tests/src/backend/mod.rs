@@ -1,5 +1,6 @@
 //! Where a world keeps its data, and how to look at it behind the vault's back.
 
+mod memory;
 mod postgres;
 mod redis;
 mod sqlite;
@@ -10,6 +11,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use vault_core::Stores;
 
+pub use self::memory::Memory;
 pub use self::postgres::PostgresSchema;
 pub use self::redis::RedisKeys;
 pub use self::sqlite::SqliteFile;

@@ -6,10 +6,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use url::Url;
 
-pub(super) struct Reply {
-    pub(super) status: u16,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
     head: String,
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
@@ -20,7 +20,7 @@ impl Reply {
 }
 
 /// HTTP/1.0, so that no answer comes in chunks. A provider that does not answer fails the test.
-pub(super) async fn send(method: &str, url: &Url, headers: &str, body: &str) -> Reply {
+pub(crate) async fn send(method: &str, url: &Url, headers: &str, body: &str) -> Reply {
     let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
     let message = format!(
         "{method} {}{query} HTTP/1.0\r\nhost: {}\r\ncontent-length: {}\r\n{headers}\r\n{body}",
@@ -43,7 +43,7 @@ fn parse(reply: &[u8]) -> Option<Reply> {
 }
 
 /// Follows redirects, with cookies, until one leads away from the origin of `url`; that one is not visited.
-pub(super) async fn browse(url: Url) -> Url {
+pub(crate) async fn browse(url: Url) -> Url {
     let home = url.origin();
     let mut cookies = BTreeMap::new();
     let mut at = url;

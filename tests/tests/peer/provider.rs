@@ -11,9 +11,9 @@ use super::http;
 
 /// A client of one test's own, so that tests do not see each other's calls and faults.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
-    pub(super) id: String,
-    pub(super) secret: Option<String>,
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) secret: Option<String>,
     auth: ClientAuth,
     metadata: Value,
 }
@@ -24,31 +24,31 @@ impl Client {
         Self { id: format!("{id}-{}", random()), secret, auth, metadata }
     }
 
-    pub(super) fn basic() -> Self {
+    pub(crate) fn basic() -> Self {
         Self::new("basic", ClientAuth::Basic, json!({}))
     }
 
-    pub(super) fn post() -> Self {
+    pub(crate) fn post() -> Self {
         Self::new("post", ClientAuth::Post, json!({ "token_endpoint_auth_method": "client_secret_post" }))
     }
 
-    pub(super) fn public() -> Self {
+    pub(crate) fn public() -> Self {
         Self::new("public", ClientAuth::None, json!({ "token_endpoint_auth_method": "none" }))
     }
 
     /// Id and secret work only when they are form-urlencoded before they go into the header (RFC 6749 section 2.3.1).
-    pub(super) fn odd() -> Self {
+    pub(crate) fn odd() -> Self {
         let client = Self::new("odd:id/ +&%", ClientAuth::Basic, json!({}));
         Self { secret: client.secret.map(|secret| format!("{secret}:/ +&%=?~")), ..client }
     }
 
     /// Its access tokens live for two seconds.
-    pub(super) fn short() -> Self {
+    pub(crate) fn short() -> Self {
         Self::new("short", ClientAuth::Basic, json!({ "test_access_ttl": 2 }))
     }
 
     /// As the operator of a vault registers it.
-    pub(super) fn connect(&self, connector: NewConnector) -> NewConnector {
+    pub(crate) fn connect(&self, connector: NewConnector) -> NewConnector {
         match &self.secret {
             Some(secret) => connector.client(&self.id, ClientSecret::new(secret)).client_auth(self.auth),
             None => connector.public_client(&self.id),
@@ -58,34 +58,34 @@ impl Client {
 
 /// What the provider counted for one client.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
-pub(super) struct Stats {
-    pub(super) token_calls: u64,
-    pub(super) refresh_calls: u64,
-    pub(super) refresh_ok: u64,
-    pub(super) revocations: u64,
-    pub(super) reuse_detected: u64,
-    pub(super) max_in_flight: u64,
+pub(crate) struct Stats {
+    pub(crate) token_calls: u64,
+    pub(crate) refresh_calls: u64,
+    pub(crate) refresh_ok: u64,
+    pub(crate) revocations: u64,
+    pub(crate) reuse_detected: u64,
+    pub(crate) max_in_flight: u64,
 }
 
 #[derive(Debug)]
-pub(super) struct OidcProvider {
+pub(crate) struct OidcProvider {
     issuer: String,
 }
 
 impl OidcProvider {
     /// The one that is running.
-    pub(super) fn running() -> Self {
+    pub(crate) fn running() -> Self {
         let issuer = std::env::var("VAULT_TEST_OIDC");
         let issuer = issuer.expect("VAULT_TEST_OIDC names the real provider: run this by `cargo xtask test`");
         Self { issuer }
     }
 
-    pub(super) fn issuer(&self) -> &str {
+    pub(crate) fn issuer(&self) -> &str {
         &self.issuer
     }
 
     /// Registers a client, or gives a registered one another secret.
-    pub(super) async fn register(&self, client: &Client) {
+    pub(crate) async fn register(&self, client: &Client) {
         let mut metadata = client.metadata.clone();
         metadata["client_id"] = client.id.as_str().into();
         if let Some(secret) = &client.secret {
@@ -94,33 +94,33 @@ impl OidcProvider {
         self.call("POST", "/__test/clients", &[], &metadata.to_string()).await;
     }
 
-    pub(super) async fn stats(&self, client: &Client) -> Stats {
+    pub(crate) async fn stats(&self, client: &Client) -> Stats {
         let stats = self.call("GET", "/__test/stats", &[("client", &client.id)], "").await;
         serde_json::from_value(stats).expect("counters")
     }
 
     /// The client's calls, as the provider saw them.
-    pub(super) async fn log(&self, client: &Client) -> Vec<Value> {
+    pub(crate) async fn log(&self, client: &Client) -> Vec<Value> {
         let log = self.call("GET", "/__test/log", &[], "").await;
         let calls = log.as_array().expect("a log").iter();
         calls.filter(|call| call["client_id"] == client.id.as_str()).cloned().collect()
     }
 
     /// One of the client's next calls meets this.
-    pub(super) async fn inject(&self, client: &Client, mut fault: Value) {
+    pub(crate) async fn inject(&self, client: &Client, mut fault: Value) {
         fault["client_id"] = client.id.as_str().into();
         self.call("POST", "/__test/faults", &[], &fault.to_string()).await;
     }
 
     /// The person takes the client's access away, in their settings at the provider.
-    pub(super) async fn take_access_away(&self, person: &str, client: &Client) {
+    pub(crate) async fn take_access_away(&self, person: &str, client: &Client) {
         let whose = [("account", person), ("client", &client.id)];
         let reply = self.call("POST", "/__test/revoke-grants", &whose, "").await;
         assert_eq!(reply["revoked"], 1, "there was access to take away");
     }
 
     /// Whether a token is good (RFC 7662), as any resource server would ask.
-    pub(super) async fn is_active(&self, token: &str) -> bool {
+    pub(crate) async fn is_active(&self, token: &str) -> bool {
         let form = form_urlencoded::Serializer::new(String::new())
             .extend_pairs([("client_id", "post"), ("client_secret", "post-secret"), ("token", token)])
             .finish();
@@ -141,7 +141,7 @@ impl OidcProvider {
 }
 
 /// Eight random bytes in hexadecimal digits.
-pub(super) fn random() -> String {
+pub(crate) fn random() -> String {
     let mut bytes = [0; 8];
     SystemEntropy::default().fill(&mut bytes).expect("random bytes");
     format!("{:016x}", u64::from_be_bytes(bytes))

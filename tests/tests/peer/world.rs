@@ -137,6 +137,11 @@ impl World {
         self.events.seen()
     }
 
+    /// Waits until there was such an event.
+    pub(super) async fn until_event(&self, such: impl Fn(&Event) -> bool + Send + Sync) {
+        self.events.until(|events| events.iter().any(&such)).await;
+    }
+
     /// The connection is marked, and every read says so.
     pub(super) async fn assert_needs_reauthorization(&self, reason: ReauthReason) {
         let expected = ErrorKind::NeedsReauthorization { reason };

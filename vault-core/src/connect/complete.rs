@@ -6,68 +6,26 @@ use url::Url;
 
 use super::binding::SessionBinding;
 use super::callback::{Callback, invalid};
-use super::flow::{self, Flow, state_hash};
-use super::keep::keep;
+use super::connected::Connected;
+use super::flow::{self, Flow, Stage, state_hash};
+use super::keep::{Kept, keep};
 use crate::connection::{Access, Grant, Summary, TokenSet};
 use crate::connector::Registered;
 use crate::core::Core;
+use crate::disconnect::withdraw;
 use crate::error::{Error, ErrorKind, printable};
 use crate::event::Event;
 use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{self, Account, ExchangeRequest, Expected};
 use crate::provider::endpoints::Endpoints;
 use crate::provider::spec::{CallbackMethod, Capture, IdentitySource, IssMode, ScopesCheck, Spec};
+use crate::refresh::schedule;
+use crate::revocation::revoke_unstored;
 use crate::secret::SecretString;
 use crate::store::FlowRecord;
 
 /// Clocks of several processes may differ by so much.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
-
-/// A finished authorization.
-#[derive(Debug, Clone)]
-pub struct Connected {
-    keys: Vec<ConnectionKey>,
-    account: Option<Account>,
-    scopes: Vec<String>,
-    return_to: String,
-}
-
-impl Connected {
-    /// The connection.
-    #[must_use]
-    pub fn connection(&self) -> &ConnectionKey {
-        &self.keys[0]
-    }
-
-    /// All connections that this one consent gave: most providers give one, Slack may give a bot's and a user's.
-    #[must_use]
-    pub fn connections(&self) -> &[ConnectionKey] {
-        &self.keys
-    }
-
-    /// The provider's stable id of the account, where the provider tells.
-    #[must_use]
-    pub fn account_id(&self) -> Option<&str> {
-        self.account.as_ref().map(|account| account.id.as_str())
-    }
-
-    /// The account's e-mail address, where the provider tells.
-    #[must_use]
-    pub fn account_email(&self) -> Option<&str> {
-        self.account.as_ref()?.email.as_deref()
-    }
-
-    /// What the user granted.
-    pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.scopes.iter().map(String::as_str)
-    }
-
-    /// Where to send the browser now, as given to `return_to` at the start.
-    #[must_use]
-    pub fn return_to(&self) -> &str {
-        &self.return_to
-    }
-}
 
 /// Takes the flow and finishes it in a task of its own: from here on a closed browser tab changes nothing.
 pub(crate) async fn complete(
@@ -82,7 +40,9 @@ pub(crate) async fn complete(
             return Err(Error::new(ErrorKind::UnknownState, "unknown, used, cancelled or expired state"));
         };
         let result = finish(&core2, &record, &callback, &binding).await;
-        if let Err(error) = &result {
+        if let Err(error) = &result
+            && *error.kind() != ErrorKind::AuditUnavailable
+        {
             core2.report(&Event::ConnectFailed {
                 tenant: record.tenant.clone(),
                 owner: record.owner.clone(),
@@ -101,27 +61,61 @@ async fn finish(
     callback: &Callback,
     binding: &SessionBinding,
 ) -> Result<Connected, Error> {
-    let claim = flow::claim(core, record).await?;
-    let redeemed = redeem(core, record, callback, binding).await;
-    let standing = core.stores.flows.take(&claim).await;
-    let Redeemed { flow, registered, grants } = redeemed?;
-    if standing?.is_none() {
+    let flows = &core.stores.flows;
+    let exchange = flow::claim(core, record, Stage::Exchange).await?;
+    let redeemed = match redeem(core, record, callback, binding).await {
+        Ok(redeemed) => redeemed,
+        Err(error) => {
+            // A mark that stays is purged.
+            let _ = flows.take(&exchange).await;
+            return Err(error);
+        }
+    };
+    // The second mark stands before the first is taken back: whoever disconnects the user meets one of them.
+    let storage = flow::claim(core, record, Stage::Storage).await?;
+    if flows.take(&exchange).await?.is_none() {
+        let _ = flows.take(&storage).await;
         return Err(cancelled("the user disconnected while the code was exchanged"));
     }
-    let mut connected =
-        Connected { keys: Vec::new(), account: None, scopes: Vec::new(), return_to: flow.return_to.clone() };
-    for (key, new) in grants {
-        let key = keep(core, &registered, &flow, key, &new).await?;
-        core.report(&Event::Connected { key: key.clone() });
-        if connected.keys.is_empty() {
-            (connected.account, connected.scopes) = (new.summary.account, new.summary.scopes);
+    let mut kept = Vec::new();
+    let stored = store(core, &redeemed, &mut kept).await;
+    // Where the store does not say, the connection stands as it says.
+    if let Ok(None) = flows.take(&storage).await {
+        return undo(core, &redeemed, &kept).await;
+    }
+    let mut audited = Ok(());
+    for kept in &kept {
+        audited = audited.and(core.audit(Event::Connected { key: kept.key.clone() }).await);
+    }
+    stored?;
+    audited?;
+    let first = redeemed.grants.into_iter().next();
+    let (_, New { summary, .. }) = first.ok_or_else(|| {
+        Error::new(ErrorKind::ProviderReplyInvalid, "malformed token response: no grant in it")
+    })?;
+    Ok(Connected {
+        keys: kept.into_iter().map(|kept| kept.key).collect(),
+        account: summary.account,
+        scopes: summary.scopes,
+        return_to: redeemed.flow.return_to.clone(),
+    })
+}
+
+async fn store(core: &Arc<Core>, redeemed: &Redeemed, kept: &mut Vec<Kept>) -> Result<(), Error> {
+    for (key, new) in &redeemed.grants {
+        kept.push(keep(core, &redeemed.registered, &redeemed.flow, key.clone(), new).await?);
+    }
+    Ok(())
+}
+
+/// A disconnect came too late to see what was stored, and must not be outlived by it.
+async fn undo(core: &Core, redeemed: &Redeemed, kept: &[Kept]) -> Result<Connected, Error> {
+    for (Kept { key, incarnation }, (_, new)) in kept.iter().zip(&redeemed.grants) {
+        if withdraw(core, key, *incarnation).await? {
+            revoke_unstored(core, key, &redeemed.registered, &new.tokens).await;
         }
-        connected.keys.push(key);
     }
-    if connected.keys.is_empty() {
-        return Err(Error::new(ErrorKind::ProviderReplyInvalid, "malformed token response: no grant in it"));
-    }
-    Ok(connected)
+    Err(cancelled("the user disconnected while the connection was stored"))
 }
 
 /// What the code was exchanged for, with all that storing it takes.
@@ -268,6 +262,7 @@ async fn judge(
         scopes: scopes.clone(),
         requested: flow.requested.clone(),
         config: config.clone(),
+        reconsent_due_at: schedule::reconsent_due_at(spec, core.now()),
     };
     let tokens = TokenSet {
         access: vec![Access {

@@ -81,11 +81,23 @@ pub(crate) fn state_hash(state: &SecretString) -> [u8; 32] {
     blake3::derive_key("token-vault 2026 flow state v1", state.expose_secret().as_bytes())
 }
 
-/// Marks a flow that was taken, so that a disconnect during the exchange still cancels it. Take it back before storing.
-pub(crate) async fn claim(core: &Core, record: &FlowRecord) -> Result<[u8; 32], Error> {
+/// What is being done for a flow that was taken.
+#[derive(Clone, Copy)]
+pub(crate) enum Stage {
+    Exchange,
+    Storage,
+}
+
+/// Marks a flow that was taken, so that a disconnect meanwhile still cancels it. Whoever takes the mark back and finds
+/// it gone was cancelled.
+pub(crate) async fn claim(core: &Core, record: &FlowRecord, stage: Stage) -> Result<[u8; 32], Error> {
     let now = core.now();
+    let label = match stage {
+        Stage::Exchange => "token-vault 2026 flow claim v1",
+        Stage::Storage => "token-vault 2026 flow storage claim v1",
+    };
     let claim = FlowRecord {
-        state_hash: blake3::derive_key("token-vault 2026 flow claim v1", &record.state_hash),
+        state_hash: blake3::derive_key(label, &record.state_hash),
         created_at: now,
         expires_at: now.saturating_add(CLAIM),
         sealed: Vec::new(),

@@ -5,14 +5,20 @@ use super::flow::Flow;
 use crate::connection::Loaded;
 use crate::connector::{AccountPolicy, Registered};
 use crate::core::Core;
-use crate::disconnect;
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation, Slot};
 use crate::provider::spec::Spec;
 use crate::refresh::schedule;
+use crate::revocation;
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, Version};
 
 const TRIES: usize = 8;
+
+/// A connection that was written.
+pub(super) struct Kept {
+    pub(super) key: ConnectionKey,
+    pub(super) incarnation: Incarnation,
+}
 
 /// Writes the connection. What stood in its place goes in the same step.
 pub(super) async fn keep(
@@ -21,7 +27,7 @@ pub(super) async fn keep(
     flow: &Flow,
     mut key: ConnectionKey,
     new: &New,
-) -> Result<ConnectionKey, Error> {
+) -> Result<Kept, Error> {
     let asked = key.slot.clone();
     for _ in 0..TRIES {
         let old = load_leniently(core, &key).await?;
@@ -42,7 +48,7 @@ pub(super) async fn keep(
                     let message = format!("{key} belongs to another account");
                     return Err(Error::new(ErrorKind::AccountMismatch, message));
                 }
-                AccountPolicy::Replace => owed = disconnect::owe(core, old, Some(registered)).await?,
+                AccountPolicy::Replace => owed = revocation::owe(core, old, Some(registered)).await?,
             }
         }
         let record = build(core, registered.provider.spec(), &key, new).await?;
@@ -50,9 +56,9 @@ pub(super) async fn keep(
         match core.put(&record, condition, owed.as_ref()).await? {
             Put::Written => {
                 if let Some(owed) = owed {
-                    disconnect::settle_soon(core, owed);
+                    revocation::settle_soon(core, owed);
                 }
-                return Ok(key);
+                return Ok(Kept { key, incarnation: record.incarnation });
             }
             Put::Conflict(_) => {}
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! start     connector, scopes, return target checked -> state, PKCE verifier, nonce drawn -> flow sealed under the
 //!           hash of the state -> authorize URL
-//! callback  parsed strictly -> flow taken, once, and a claim left in its place -> session, time, issuer checked
+//! callback  parsed strictly -> flow taken, once, and a mark left in its place, which a disconnect takes away -> session, time, issuer checked
 //!           -> code exchanged at the flow's own token endpoint -> reply, scopes, account checked
 //!           -> connection written as a new incarnation
 //! ```
@@ -12,6 +12,7 @@
 mod binding;
 mod callback;
 mod complete;
+mod connected;
 mod flow;
 mod keep;
 mod start;
@@ -19,7 +20,7 @@ mod target;
 
 pub use self::binding::SessionBinding;
 pub use self::callback::Callback;
-pub use self::complete::Connected;
 pub(crate) use self::complete::{complete, origin};
+pub use self::connected::Connected;
 pub use self::start::{Connect, Started};
 pub(crate) use self::target::check_absolute as check_return_target;

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{decode, encode};
+use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::oauth::Account;
 use crate::secret::SecretBytes;
@@ -14,6 +15,8 @@ pub(crate) struct Summary {
     pub(crate) scopes: Vec<String>,
     pub(crate) requested: Vec<String>,
     pub(crate) config: Vec<(String, String)>,
+    /// When the grant ends however often it is refreshed.
+    pub(crate) reconsent_due_at: Option<Timestamp>,
 }
 
 impl Summary {

@@ -15,6 +15,7 @@ use crate::provider::Provider;
 use crate::provider::endpoints::{Endpoints, PartialEndpoints};
 use crate::provider::spec::{ClientAuthKind, Discovery};
 use crate::provider::vars::CLIENT_ID;
+use crate::revoke_all::{RevokePace, RevokeReport, Scope, revoke_all};
 use crate::seal::{Context, Purpose};
 use crate::secret::ClientSecret;
 use crate::store::{Condition, ConnectorRecord, NamedPut, Page, Version};
@@ -178,6 +179,20 @@ impl Connectors {
             }
         }
         Err(contended(id))
+    }
+
+    /// Disconnects every connection through the connector, then revokes the grants:
+    /// [`Vault::revoke_all`](crate::Vault::revoke_all) for one connector. Switch it off first, with
+    /// [`ConnectorUpdate::enabled`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::ShuttingDown`]. Everything else is in the report.
+    ///
+    /// # Cancel safety
+    /// As there.
+    pub async fn revoke_all(&self, id: &ConnectorId, pace: RevokePace) -> Result<RevokeReport, Error> {
+        let scope = Scope::Connector(self.tenant.clone(), id.clone());
+        revoke_all(&self.core, &scope, pace).await
     }
 
     async fn change(

@@ -51,6 +51,8 @@ pub struct Stored {
     pub attempt: Option<Attempt>,
     /// How many other refresh tokens are kept.
     pub alternates: usize,
+    /// How often one of those has taken the current one's place, in this generation.
+    pub promotions: u32,
 }
 
 /// What one send spent.
@@ -65,6 +67,8 @@ pub struct Spent {
     pub attempt: AttemptId,
     /// Its lease.
     pub fence: u64,
+    /// Which of the generation's refresh tokens: how often an alternate had taken the current one's place.
+    pub promotions: u32,
 }
 
 /// Steps 4 and 5: whether there is still something to refresh, and whether it may be sent now.
@@ -114,11 +118,17 @@ pub fn mark(stored: &Stored, id: AttemptId, fence: u64, now: Timestamp) -> Optio
     (stored.max_fence <= fence).then_some(attempt)
 }
 
-/// Step 7, the send gate: whether a request that begins now ends while the lease is certainly ours. Both by the
+/// Step 7, the send gate: whether a request that begins now ends while the lease is certainly ours, and before
+/// anybody takes its marker for settled, which it may leave only until `marker_deadline` to be sure of. All by the
 /// process's monotonic clock.
 #[must_use]
-pub fn may_send(now: Duration, request: Duration, lease_deadline: Duration) -> bool {
-    now.saturating_add(request) < lease_deadline
+pub fn may_send(
+    now: Duration,
+    request: Duration,
+    lease_deadline: Duration,
+    marker_deadline: Duration,
+) -> bool {
+    now < marker_deadline && now.saturating_add(request) < lease_deadline
 }
 
 /// Step 9: what to do with tokens that the provider issued for what was spent.
@@ -134,7 +144,8 @@ pub enum AfterSuccess {
     /// Others were issued for the same token, under an earlier lease or refused since: ours become current, theirs an
     /// alternate.
     Replace,
-    /// Others were issued for the same token, under a later lease: ours become an alternate.
+    /// Others were issued for the same token, under a later lease, or are being spent already: ours become an
+    /// alternate.
     Alternate,
     /// Newer tokens are stored.
     Discard,
@@ -153,7 +164,9 @@ pub fn after_success(spent: &Spent, stored: Option<&Stored>) -> AfterSuccess {
         AfterSuccess::Next
     } else if stored.parent != Some(spent.generation) {
         AfterSuccess::Discard
-    } else if stored.token_fence < spent.fence || stored.status != ConnectionStatus::Active {
+    } else if stored.status != ConnectionStatus::Active
+        || (stored.token_fence < spent.fence && stored.attempt.is_none())
+    {
         AfterSuccess::Replace
     } else {
         AfterSuccess::Alternate
@@ -188,7 +201,8 @@ pub fn after_refusal(
     let Some(stored) = stored else {
         return AfterRefusal::Gone;
     };
-    if (stored.incarnation, stored.generation) != (spent.incarnation, spent.generation) {
+    let current = (stored.incarnation, stored.generation, stored.promotions);
+    if current != (spent.incarnation, spent.generation, spent.promotions) {
         return AfterRefusal::Moved;
     }
     let theirs = stored.attempt.filter(|attempt| attempt.id != spent.attempt);
@@ -208,11 +222,11 @@ pub fn after_refusal(
     AfterRefusal::Mark(if unknown > 0 { ReauthReason::LostRotation } else { refused })
 }
 
-/// Step 11: what remains of the marker when a send is known not to have spent the token: as if it had not been.
+/// Step 11: what remains of the marker when a send is known not to have spent the token: what stood there before it.
 #[must_use]
-pub fn unmark(stored: &Stored, spent: &Spent) -> Option<Attempt> {
-    let attempt = stored.attempt?;
-    let ours = attempt.id == spent.attempt;
-    let others = attempt.sends.saturating_sub(u32::from(ours));
-    (others > 0).then_some(Attempt { sends: others, ..attempt })
+pub fn unmark(stored: &Stored, spent: &Spent, before: Option<Attempt>) -> Option<Attempt> {
+    match stored.attempt {
+        Some(attempt) if attempt.id == spent.attempt => before,
+        other => other,
+    }
 }

@@ -48,11 +48,15 @@ impl Driver {
 
     #[tracing::instrument(name = "vault.refresh", skip_all, fields(connector = %self.goal.key.connector))]
     pub(super) async fn run(&self) -> Landing {
-        let landing = self.drive().await;
+        self.drive().await
+    }
+
+    /// Step 12.
+    pub(super) fn end(&self, landing: Landing) {
         if let Err(error) = &landing {
             self.report_failure(error);
         }
-        landing
+        self.publish(landing);
     }
 
     pub(super) fn report_failure(&self, error: &Error) {
@@ -63,7 +67,7 @@ impl Driver {
         }
     }
 
-    /// Step 12. The first answer counts.
+    /// The first answer counts.
     pub(super) fn publish(&self, landing: Landing) {
         self.publish.send_if_modified(|published| {
             let first = published.is_none();
@@ -134,12 +138,17 @@ impl Driver {
                 Some(registered) => registered,
                 None => self.registered().await?,
             };
+            let wanted = self.core.now().saturating_add(self.core.settings.min_ttl);
+            if lease.set_back && !self.goal.rejected && lives_beyond(at.tokens(), wanted) {
+                return Ok(Step::Done(Ok(Arc::new(at.to_read()))));
+            }
             if let Some(landing) = self.too_soon(&registered, &at) {
                 return Ok(Step::Done(landing));
             }
             if at.tokens().refresh_token.is_none() {
                 return self.without_refresh_token(at).await.map(Step::Done);
             }
+            self.check_circuit(&registered)?;
             sends += 1;
             match self.send(lease, &registered, at, sends < SENDS).await? {
                 Step::Resend => {}
@@ -150,20 +159,27 @@ impl Driver {
 
     /// Steps 4 and 5: the record from the primary, once nothing that was sent before can still be on its way.
     async fn ready(&self, lease: &Held<'_>) -> Result<Result<(At, Option<Registered>), Landing>, Error> {
-        let mut registered = None;
+        let (mut registered, mut taken_over) = (None, false);
         loop {
             let at = self.load().await?;
             let stored = at.as_ref().map(At::view);
             let mut settle = Duration::ZERO;
-            if stored.is_some_and(|stored| stored.attempt.is_some()) {
+            if let Some(attempt) = stored.and_then(|stored| stored.attempt) {
+                if attempt.fence != lease.fence && !taken_over {
+                    taken_over = true;
+                    self.core.report(&Event::RefreshTakenOver { key: self.goal.key.clone() });
+                }
                 let fetched = self.registered().await?;
                 settle = self.settle(&fetched);
                 registered = Some(fetched);
             }
             match (before_send(self.seen(), stored.as_ref(), settle, lease.now()), at) {
                 (BeforeSend::Settle(until), Some(at)) => {
-                    if at.state.attempt.is_some_and(|attempt| attempt.fence != lease.fence) {
-                        self.core.report(&Event::RefreshTakenOver { key: self.goal.key.clone() });
+                    let asked = at.state.not_before.is_some_and(|told| told > until);
+                    if let (true, Some(registered)) = (asked, &registered)
+                        && let Some(landing) = self.too_soon(registered, &at)
+                    {
+                        return Ok(Err(landing));
                     }
                     self.wait(until, lease.now(), settle).await?;
                 }
@@ -217,10 +233,11 @@ impl Driver {
         let interval = schedule::min_interval(&self.core, registered.provider.spec());
         let young = at.state.parent.map(|_| at.tokens().refreshed_at.saturating_add(interval));
         let until = told.max(young).filter(|until| *until > now)?;
-        if !self.goal.rejected && lives_beyond(at.tokens(), now) {
+        let asked = told.is_some_and(|told| told > now);
+        if !asked && !self.goal.rejected && lives_beyond(at.tokens(), now) {
             return Some(Ok(Arc::new(at.to_read())));
         }
-        let why = if told > young { "the provider asked to wait" } else { "it was refreshed a moment ago" };
+        let why = if asked { "the provider asked to wait" } else { "it was refreshed a moment ago" };
         let error = Error::new(ErrorKind::ProviderUnavailable, format!("{}: {why}", self.goal.key));
         Some(Err(error.with_retry_after(Some(until.saturating_since(now)))))
     }

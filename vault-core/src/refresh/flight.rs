@@ -52,7 +52,7 @@ impl Flights {
             let landing = driver.run().await;
             // Before anybody hears of it: who asks again after a failure gets another try, not the old answer.
             drop(landed);
-            driver.publish(landing);
+            driver.end(landing);
         });
         Ok(landing)
     }

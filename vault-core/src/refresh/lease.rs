@@ -10,6 +10,9 @@ use crate::error::Error;
 use crate::id::{AttemptId, ConnectionKey};
 use crate::store::LeaseAcquire;
 
+/// A request leaves so soon after its marker, or not at all: every settle is longer than a request by no less.
+const MARGIN: Duration = Duration::from_secs(5);
+
 /// A lease that this process holds.
 #[derive(Debug)]
 pub(super) struct Held<'a> {
@@ -17,6 +20,8 @@ pub(super) struct Held<'a> {
     key: &'a ConnectionKey,
     holder: AttemptId,
     pub(super) fence: u64,
+    /// Our clock was well ahead of the store's: what seemed due may not be.
+    pub(super) set_back: bool,
     /// The store's clock when it was granted, and ours when we heard of it.
     granted_at: (Timestamp, Duration),
     /// Ours until then, by the monotonic clock, whatever happens to the store or to us.
@@ -53,6 +58,7 @@ impl<'a> Held<'a> {
                 key,
                 holder,
                 fence: lease.fence,
+                set_back: core.hear(lease.granted_at),
                 granted_at: (lease.granted_at, core.clock.monotonic()),
                 deadline: Mutex::new(asked_at.saturating_add(ttl)),
             }),
@@ -80,8 +86,8 @@ impl<'a> Held<'a> {
     }
 
     /// Step 7, the send gate.
-    pub(super) fn covers(&self, request: Duration) -> bool {
-        may_send(self.core.clock.monotonic(), request, *self.deadline())
+    pub(super) fn covers(&self, request: Duration, marked_at: Duration) -> bool {
+        may_send(self.core.clock.monotonic(), request, *self.deadline(), marked_at.saturating_add(MARGIN))
     }
 
     /// The store's clock.

@@ -24,7 +24,6 @@
 //!
 //! Locks: the flight map's mutex is held for a look-up and never across an await.
 
-#[expect(dead_code, reason = "the driver asks it once its rewrite is in")]
 mod breaker;
 pub mod decide;
 mod driver;
@@ -39,9 +38,11 @@ mod send;
 mod spill;
 mod state;
 
+pub(crate) use self::breaker::Breakers;
 pub(crate) use self::due::refresh_due;
 pub(crate) use self::flight::Flights;
 pub use self::read::TokenRequest;
 pub(crate) use self::read::report_rejected;
 pub(crate) use self::spill::import;
 pub use self::spill::{Spill, SpillFolder, Spilled};
+pub(crate) use self::state::State;

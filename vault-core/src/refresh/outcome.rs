@@ -1,6 +1,7 @@
 //! Steps 10 and 11: there are no new tokens. What that says about the grant, if anything.
 
-use super::decide::{AfterRefusal, Spent, after_refusal, unmark};
+use super::breaker::Outcome;
+use super::decide::{AfterRefusal, Attempt, Spent, after_refusal, unmark};
 use super::driver::{Driver, Step};
 use super::flight::Landing;
 use super::lease::Held;
@@ -18,35 +19,58 @@ use crate::store::{Condition, ConnectionStatus, Put, Version};
 /// Conflicting writes while judging a refusal.
 const TRIES: usize = 8;
 
+/// A send that brought no tokens.
+pub(super) struct Sent {
+    /// The record as marked for it.
+    pub(super) at: At,
+    pub(super) spent: Spent,
+    /// The marker that stood there before.
+    pub(super) before: Option<Attempt>,
+    /// Whether there is another send left when the outcome of this one stays unknown.
+    pub(super) may_resend: bool,
+}
+
 impl Driver {
     pub(super) async fn failed(
         &self,
         lease: &Held<'_>,
         registered: &Registered,
-        mut at: At,
-        spent: &Spent,
+        sent: Sent,
         failure: Failure,
-        may_resend: bool,
     ) -> Result<Step, Error> {
+        let Sent { mut at, spent, before, may_resend } = sent;
         let settle = self.settle(registered);
+        self.heard(
+            registered,
+            match failure.class {
+                FailureClass::InvalidGrant | FailureClass::InteractionRequired => Outcome::Healthy,
+                FailureClass::ClientMisconfigured => Outcome::Misconfigured,
+                FailureClass::Throttled(asked) => Outcome::Throttled(asked),
+                FailureClass::NotSent | FailureClass::Indeterminate => Outcome::Unavailable,
+            },
+        );
         match failure.class {
             FailureClass::InvalidGrant => {
-                self.refused(lease, spent, ReauthReason::GrantRevoked, registered).await
+                self.refused(lease, &spent, ReauthReason::GrantRevoked, registered).await
             }
             FailureClass::InteractionRequired => {
-                self.refused(lease, spent, ReauthReason::InteractionRequired, registered).await
+                self.refused(lease, &spent, ReauthReason::InteractionRequired, registered).await
             }
             FailureClass::NotSent | FailureClass::Throttled(_) | FailureClass::ClientMisconfigured => {
-                at.state.attempt = unmark(&at.view(), spent);
+                at.state.attempt = unmark(&at.view(), &spent, before);
                 self.note(&mut at, &failure).await;
                 Ok(Step::Done(Err(failure.error)))
             }
-            FailureClass::Indeterminate if may_resend && settle.is_zero() => Ok(Step::Resend),
             FailureClass::Indeterminate => {
+                let asked = failure.error.retry_after().unwrap_or_default();
+                if may_resend && settle.max(asked).is_zero() {
+                    return Ok(Step::Resend);
+                }
                 self.note(&mut at, &failure).await;
-                let wait = settle.max(failure.error.retry_after().unwrap_or_default());
-                let error = failure.error.with_retry_after(Some(wait).filter(|wait| !wait.is_zero()));
-                if !may_resend {
+                let wait = Some(settle.max(asked)).filter(|wait| !wait.is_zero());
+                let error = failure.error.with_retry_after(wait);
+                // Who is asked to stay away for longer does not wait here for it.
+                if !may_resend || asked > settle {
                     return Ok(Step::Done(Err(error)));
                 }
                 // Nobody is kept waiting for it.
@@ -92,6 +116,7 @@ impl Driver {
     async fn promote(&self, mut at: At) -> Result<bool, Error> {
         at.loaded.tokens.refresh_token = at.loaded.tokens.alternates.pop();
         at.state.attempt = None;
+        at.state.promotions += 1;
         let At { loaded, .. } = &mut at;
         self.core.seal_tokens(&mut loaded.record, &loaded.tokens).await?;
         let written = self.write(&mut at).await?;
@@ -114,7 +139,7 @@ impl Driver {
         if let Some(attempt) = lost {
             self.core.report(&Event::RotationLost { key: key.clone(), sends: attempt.sends });
         }
-        self.core.report(&Event::NeedsReauthorization { key: key.clone(), reason });
+        self.core.audit(Event::NeedsReauthorization { key: key.clone(), reason }).await?;
         Ok(Some(Err(needs_reauthorization(key, reason))))
     }
 
@@ -123,10 +148,7 @@ impl Driver {
         let (now, asked) = (self.core.now(), failure.error.retry_after());
         at.state.failures = at.state.failures.saturating_add(1);
         at.state.last_failure = Some(LastFailure { at: now, message: failure.error.to_string() });
-        at.state.not_before = match failure.class {
-            FailureClass::Throttled(Some(after)) => Some(now.saturating_add(after)),
-            _ => None,
-        };
+        at.state.not_before = asked.map(|after| now.saturating_add(after));
         if let Some(due_at) = at.loaded.record.due_at
             && let Ok(retry_at) = schedule::retry_at(&self.core, at.state.failures, asked, now)
         {
@@ -138,8 +160,8 @@ impl Driver {
     }
 
     /// Step 7's gate is shut: nothing was sent. A marker that stays by a fault only costs the next one a wait.
-    pub(super) async fn take_back(&self, mut at: At, spent: &Spent) {
-        at.state.attempt = unmark(&at.view(), spent);
+    pub(super) async fn take_back(&self, mut at: At, spent: &Spent, before: Option<Attempt>) {
+        at.state.attempt = unmark(&at.view(), spent, before);
         if let Err(error) = self.write(&mut at).await {
             tracing::debug!(%error, "a marker was not taken back");
         }

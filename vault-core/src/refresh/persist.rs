@@ -19,6 +19,8 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::id::ConnectionKey;
 use crate::oauth::TokenReply;
+use crate::provider::spec::GrantConcurrency;
+use crate::revocation::revoke_unstored;
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, Version};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -87,10 +89,14 @@ impl Driver {
         if let (Ok(_), Some(Some(name))) = (&kept, spilled) {
             spill::remove(&self.core, &name).await;
         }
-        let kept = issued.report(&self.core, kept?);
+        let kept = kept?;
         if let Kept::Applied(at) = &kept {
-            let generation = at.loaded.record.generation;
-            self.core.report(&Event::Refreshed { key: self.goal.key.clone(), generation });
+            issued.refreshed(&self.core, at).await?;
+        }
+        issued.report(&self.core, &kept).await?;
+        if matches!(kept, Kept::Orphan(None)) {
+            self.publish(Err(not_connected(&self.goal.key)));
+            self.end_orphan(registered, &issued).await;
         }
         Ok(self.landing(kept))
     }
@@ -102,6 +108,14 @@ impl Driver {
             }
             Kept::Superseded(at) | Kept::Orphan(Some(at)) => self.what_is_there(Some(at)),
             Kept::Orphan(None) => Err(not_connected(&self.goal.key)),
+        }
+    }
+
+    /// The user has disconnected meanwhile: what the provider gave since then ends too. Tokens of a connection that was
+    /// made anew are left to die, for ending them might end the new grant.
+    async fn end_orphan(&self, registered: &Registered, issued: &Issued) {
+        if registered.provider.spec().grants.concurrency != GrantConcurrency::Shared {
+            revoke_unstored(&self.core, &issued.key, registered, &issued.tokens).await;
         }
     }
 
@@ -162,6 +176,7 @@ impl Issued {
         state.max_fence = state.max_fence.max(self.spent.fence);
         state.obtained_by = Some(self.spent.attempt);
         state.attempt = None;
+        state.promotions = 0;
         (state.failures, state.not_before) = (0, None);
         if changed(&old, &tokens) {
             renew_summary(core, &mut record, &tokens).await?;
@@ -178,24 +193,28 @@ impl Issued {
     }
 
     /// Tells the host where the tokens ended up.
-    pub(super) fn report(&self, core: &Core, kept: Kept) -> Kept {
+    pub(super) async fn report(&self, core: &Core, kept: &Kept) -> Result<(), Error> {
         let key = || self.key.clone();
-        match &kept {
+        match kept {
             Kept::Current { now, healed, sibling } => {
-                let generation = now.loaded.record.generation;
-                core.report(&Event::Refreshed { key: key(), generation });
                 if *healed {
                     core.report(&Event::Healed { key: key() });
                 }
                 if *sibling {
                     core.report(&Event::SiblingKept { key: key() });
                 }
+                self.refreshed(core, now).await?;
             }
             Kept::Alternate(_) => core.report(&Event::SiblingKept { key: key() }),
             Kept::Orphan(_) => core.report(&Event::OrphanedTokens { key: key() }),
             Kept::Applied(_) | Kept::Superseded(_) => {}
         }
-        kept
+        Ok(())
+    }
+
+    async fn refreshed(&self, core: &Core, at: &At) -> Result<(), Error> {
+        let generation = at.loaded.record.generation;
+        core.audit(Event::Refreshed { key: self.key.clone(), generation }).await
     }
 }
 

@@ -50,6 +50,11 @@ pub(crate) fn due_at(
     Ok(Some(tokens.earliest_refresh_at.map_or(due, |earliest| due.max(earliest))))
 }
 
+/// When a grant that is given now ends for good, where the provider limits its whole life.
+pub(crate) fn reconsent_due_at(spec: &Spec, now: Timestamp) -> Option<Timestamp> {
+    Some(now.saturating_add(Duration::from_secs(spec.refresh_policy.absolute_lifetime?)))
+}
+
 /// The least time between two refreshes of one connection.
 pub(crate) fn min_interval(core: &Core, spec: &Spec) -> Duration {
     spec.refresh_policy.min_interval.map_or(core.settings.min_refresh_interval, Duration::from_secs)
@@ -64,7 +69,9 @@ pub(crate) fn retry_at(
 ) -> Result<Timestamp, EntropyError> {
     let pause = RETRY * 2u32.saturating_pow(failures.clamp(1, 12) - 1);
     let wait = asked.unwrap_or(pause).clamp(RETRY, MAX_RETRY);
-    Ok(now.saturating_add(jittered(&*core.entropy, wait)?))
+    // Who asked is not asked again before.
+    let least = asked.unwrap_or_default().min(MAX_RETRY);
+    Ok(now.saturating_add(jittered(&*core.entropy, wait)?.max(least)))
 }
 
 /// `span`, give or take a tenth.

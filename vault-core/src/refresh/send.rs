@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::breaker::{BreakerId, Outcome};
 use super::decide::{Spent, mark};
 use super::driver::{Driver, Step};
 use super::lease::Held;
+use super::outcome::Sent;
 use super::state::At;
 use crate::connect::origin;
 use crate::connector::Registered;
@@ -27,11 +29,13 @@ impl Driver {
         let endpoints = registered.endpoints(&self.core, &config).await?;
         self.check_grant(&at, &registered.registration.client_id, &origin(endpoints.refresh_or_token()))?;
 
+        let marked_at = self.core.clock.monotonic();
         // Step 6: the marker rides on the same write as the fence.
         let attempt = AttemptId::random(&*self.core.entropy)?;
         let Some(marker) = mark(&at.view(), attempt, lease.fence, lease.now()) else {
             return Ok(Step::Again);
         };
+        let before = at.view().attempt;
         at.state.attempt = Some(marker);
         at.state.max_fence = lease.fence;
         if !self.write(&mut at).await? {
@@ -42,10 +46,11 @@ impl Driver {
             generation: at.loaded.record.generation,
             attempt,
             fence: lease.fence,
+            promotions: at.state.promotions,
         };
         // Step 7.
-        if !lease.covers(self.core.settings.http_timeout) {
-            self.take_back(at, &spent).await;
+        if !lease.covers(self.core.settings.http_timeout, marked_at) {
+            self.take_back(at, &spent, before).await;
             return Ok(Step::Again);
         }
         // Step 8.
@@ -59,11 +64,35 @@ impl Driver {
         };
         match registered.client(&self.core, &endpoints).refresh(&request).await {
             Ok(reply) => {
+                self.heard(registered, Outcome::Healthy);
                 self.check_account(registered.provider.spec(), &at, &reply)?;
                 self.persist(registered, at, spent, reply).await.map(Step::Done)
             }
-            Err(failure) => self.failed(lease, registered, at, &spent, failure, may_resend).await,
+            Err(failure) => {
+                let sent = Sent { at, spent, before, may_resend };
+                self.failed(lease, registered, sent, failure).await
+            }
         }
+    }
+
+    /// Nothing is sent while the provider is known to be down, or to refuse the client.
+    pub(super) fn check_circuit(&self, registered: &Registered) -> Result<(), Error> {
+        let now = self.core.clock.monotonic();
+        let Err(open) = self.core.breakers.check(&BreakerId::of(&registered.record), now) else {
+            return Ok(());
+        };
+        let (kind, why) = match open.misconfigured {
+            true => (ErrorKind::ProviderMisconfigured, "the provider refuses the client"),
+            false => (ErrorKind::ProviderUnavailable, "the provider fails every request"),
+        };
+        let message = format!("{}: {why}; nothing is sent for now", self.goal.key);
+        Err(Error::new(kind, message).with_retry_after(Some(open.retry_after)))
+    }
+
+    /// What a request says about the client registration.
+    pub(super) fn heard(&self, registered: &Registered, outcome: Outcome) {
+        let now = self.core.clock.monotonic();
+        self.core.breakers.record(&BreakerId::of(&registered.record), now, outcome);
     }
 
     /// Refresh tokens go to the origin that issued them, for the client that they were issued to, or nowhere.

@@ -215,9 +215,8 @@ async fn import_one(core: &Core, spilled: &Spilled) -> Result<(), Error> {
     let issued = Entry::open(core, spilled).await?;
     for _ in 0..TRIES {
         if let Some(kept) = issued.try_keep(core, None).await? {
-            let applied = matches!(kept, Kept::Applied(_));
-            issued.report(core, kept);
-            if !applied {
+            issued.report(core, &kept).await?;
+            if !matches!(kept, Kept::Applied(_)) {
                 core.report(&Event::SpillImported { key: issued.key.clone() });
             }
             return Ok(());

@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) obtained_by: Option<AttemptId>,
     pub(crate) max_fence: u64,
     pub(crate) attempt: Option<Attempt>,
+    /// How often an alternate has become current in this generation.
+    pub(crate) promotions: u32,
     /// Failures since the last success.
     pub(crate) failures: u32,
     /// The provider asked not to be asked before.
@@ -104,6 +106,7 @@ impl At {
             // A marker of an earlier generation says nothing about this one.
             attempt: state.attempt.filter(|attempt| attempt.generation == record.generation),
             alternates: self.tokens().alternates.len(),
+            promotions: state.promotions,
         }
     }
 

@@ -5,6 +5,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::Vault;
+use crate::audit::{Audit, AuditPolicy, AuditSink};
 use crate::clock::{Clock, SystemClock};
 use crate::connect::check_return_target;
 use crate::core::{Core, Settings};
@@ -13,9 +14,10 @@ use crate::error::{Error, ErrorKind, printable};
 use crate::event::{NoObserver, Observer};
 use crate::http::HttpClient;
 use crate::oauth::{Discovery, Jwks};
-use crate::refresh::{self, Flights, Spill};
+use crate::refresh::{self, Breakers, Flights, Spill};
 use crate::seal::{DataKeyScope, KeyRing, Sealer};
 use crate::store::Stores;
+use crate::store_clock::StoreClock;
 use crate::tasks::Tasks;
 use crate::upkeep::Slots;
 
@@ -27,8 +29,10 @@ pub struct VaultBuilder {
     keys: Option<KeyRing>,
     http: Option<Arc<dyn HttpClient>>,
     clock: Arc<dyn Clock>,
+    follow_store: bool,
     entropy: Arc<dyn Entropy>,
     observer: Arc<dyn Observer>,
+    audit: Option<Audit>,
     key_scope: DataKeyScope,
     spill: Option<Arc<dyn Spill>>,
     settings: Settings,
@@ -41,8 +45,10 @@ impl VaultBuilder {
             keys: None,
             http: None,
             clock: Arc::new(SystemClock::new()),
+            follow_store: true,
             entropy: Arc::new(SystemEntropy::default()),
             observer: Arc::new(NoObserver::default()),
+            audit: None,
             key_scope: DataKeyScope::default(),
             spill: None,
             settings: Settings::default(),
@@ -86,9 +92,31 @@ impl VaultBuilder {
         self
     }
 
-    /// Another clock than the system's, for tests and simulations.
+    /// Keeps an audit trail: operations answer only once `sink` has their entry. `policy` says what they do when it has
+    /// not.
+    pub fn audit(mut self, sink: impl AuditSink, policy: AuditPolicy) -> Self {
+        self.audit = Some(Audit { sink: Arc::new(sink), policy });
+        self
+    }
+
+    /// How long an operation waits for the audit sink; 2 s by default.
+    pub const fn audit_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.audit_timeout = timeout;
+        self
+    }
+
+    /// Another clock than the system's, for tests and simulations. It is believed as it is, unless
+    /// [`follow_store_clock`](Self::follow_store_clock) says otherwise.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        (self.clock, self.follow_store) = (Arc::new(clock), false);
+        self
+    }
+
+    /// Whether the time of day is the store's, which all processes share, rather than this machine's; so it is by
+    /// default. A machine whose clock is off then neither refreshes early nor uses a token too long. The store is asked
+    /// at the start, by maintenance, and at every refresh.
+    pub const fn follow_store_clock(mut self, follow: bool) -> Self {
+        self.follow_store = follow;
         self
     }
 
@@ -170,19 +198,24 @@ impl VaultBuilder {
         self.entropy.fill(&mut process)?;
         let timeout = self.settings.http_timeout;
         let tasks = Tasks::new(Arc::clone(&self.observer));
-        let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
-        let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&self.clock), timeout);
+        let store_clock = self.follow_store.then(|| Arc::new(StoreClock::new(Arc::clone(&self.clock))));
+        let clock = store_clock.clone().map_or(self.clock, |clock| clock);
+        let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&clock), timeout);
+        let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&clock), timeout);
         let core = Arc::new(Core {
             stores,
             sealer,
             http,
-            clock: self.clock,
+            clock,
+            store_clock,
             entropy: self.entropy,
             observer: self.observer,
+            audit: self.audit,
             settings: self.settings,
             discovery,
             jwks,
             flights: Flights::default(),
+            breakers: Breakers::default(),
             spill: self.spill,
             process,
             refresh_slots: Slots::default(),
@@ -190,6 +223,7 @@ impl VaultBuilder {
             tasks,
             closing: CancellationToken::new(),
         });
+        core.ask_time().await?;
         refresh::import(&core).await;
         Ok(Vault::new(core))
     }

@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::id::{Owner, TenantId, UserId};
 use crate::maintenance::{self, Maintenance};
 use crate::refresh;
+use crate::revoke_all::{RevokePace, RevokeReport, Scope, revoke_all};
 use crate::token::AccessToken;
 
 /// The token vault. Cheap to clone: clones share everything.
@@ -134,6 +135,24 @@ impl Vault {
     pub fn spawn_maintenance(&self) {
         // Not one of the tracked tasks: it waits for them to be closed.
         tokio::spawn(maintenance::run(Arc::clone(&self.core)));
+    }
+
+    /// Break-glass: disconnects every connection of every tenant, then revokes the grants at their providers.
+    ///
+    /// All connections go out of reach first, as fast as the store takes it, each with the revocation that it owes. The
+    /// revocations follow, of each connector no faster than `pace`; a provider that throttles (429) gets the pause that it
+    /// asks for, which can make this call a long one, while the others go on. What cannot be revoked now stays owed, for
+    /// maintenance. Done is done: if this stops or is stopped, call it again, and it continues. Switch off the connectors
+    /// first, lest somebody connect meanwhile.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ShuttingDown`](crate::ErrorKind::ShuttingDown). Everything else is in the [report](RevokeReport).
+    ///
+    /// # Cancel safety
+    /// A dropped future begins no more; what it took out of reach is gone, and what is owed for it stays owed.
+    #[tracing::instrument(name = "vault.revoke_all", skip_all)]
+    pub async fn revoke_all(&self, pace: RevokePace) -> Result<RevokeReport, Error> {
+        revoke_all(&self.core, &Scope::Everything, pace).await
     }
 
     /// Begins no new work and waits for what is under way: refreshes whose tokens are not stored yet, callbacks,

@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 macro_rules! forward {
     ($($trait:ident of $field:ident {
-        $($method:ident($($arg:ident: $type:ty),*) -> $out:ty;)*
+        $($method:ident($($arg:ident: $type:ty),*) -> $out:ty $(, told by $told:ident)?;)*
     })*) => {
         /// Every name that a fault can be asked for by.
         pub(super) const METHODS: &[&str] =
@@ -28,7 +28,9 @@ macro_rules! forward {
             impl $trait for FaultStore {
                 $(async fn $method(&self, $($arg: $type),*) -> Result<$out> {
                     let name = concat!(stringify!($field), ".", stringify!($method));
-                    self.call(name, self.inner.$field.$method($($arg),*)).await
+                    let answer = self.call(name, self.inner.$field.$method($($arg),*)).await;
+                    $(let answer = answer.map(|said| self.$told(said));)?
+                    answer
                 })*
             }
         )*
@@ -50,11 +52,11 @@ forward! {
         delete(key: &ConnectionKey, version: Version, owed: Option<&RevocationRecord>) -> Put;
         list(filter: &ConnectionFilter, page: &Page) -> Paged<ListedConnection>;
         due(before: Timestamp, limit: u32) -> Vec<ConnectionKey>;
-        acquire_lease(key: &ConnectionKey, holder: AttemptId, ttl: Duration) -> LeaseAcquire;
+        acquire_lease(key: &ConnectionKey, holder: AttemptId, ttl: Duration) -> LeaseAcquire, told by granted;
         renew_lease(key: &ConnectionKey, holder: AttemptId, fence: u64, ttl: Duration) -> bool;
         release_lease(key: &ConnectionKey, holder: AttemptId, fence: u64) -> ();
         lease(key: &ConnectionKey) -> Option<LeaseHeld>;
-        now() -> Timestamp;
+        now() -> Timestamp, told by time;
         owed_due(before: Timestamp, limit: u32) -> Vec<RevocationRecord>;
         list_owed(tenant: &TenantId, owner: Option<&Owner>, page: &Page) -> Paged<RevocationRecord>;
         update_owed(record: &RevocationRecord, version: Version) -> bool;
