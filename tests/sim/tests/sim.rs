@@ -26,7 +26,7 @@ fn rules(seed: u64, plant: Plant) -> Vec<&'static str> {
 
 #[test]
 fn r23_no_token_ever_reaches_another_user() {
-    let run = simulate(23, 100_000);
+    let run = simulate(1, 100_000);
     let handed_out: u64 = run.verdict.tally.modes.values().map(|mode| mode.handed_out).sum();
     assert!(handed_out > 500, "users read tokens: {handed_out}");
 }
@@ -44,10 +44,10 @@ fn many_seeds_violate_nothing() {
 
 #[test]
 fn a_seed_replays_entry_by_entry() {
-    let digests = [0, 1].map(|_| run(Options { seed: 7, steps: 20_000, plant: None }).history.digest());
-    assert_eq!(digests[0], digests[1]);
-    let other = run(Options { seed: 8, steps: 20_000, plant: None });
-    assert_ne!(other.history.digest(), digests[0]);
+    let [first, other, again] =
+        [7, 8, 7].map(|seed| run(Options { seed, steps: 20_000, plant: None }).history.digest());
+    assert_eq!(first, again);
+    assert_ne!(first, other);
 }
 
 #[test]
