@@ -1,5 +1,7 @@
 //! The short form for CI; `cargo xtask sim` runs more seeds, and longer.
 
+use std::collections::BTreeSet;
+
 use vault_sim::{Options, Plant, Run, run};
 
 /// How much of a connection's history a failure shows.
@@ -19,9 +21,11 @@ fn simulate(seed: u64, steps: u64) -> Run {
     run
 }
 
-fn rules(seed: u64, plant: Plant) -> Vec<&'static str> {
-    let run = run(Options { seed, steps: 10_000, plant: Some(plant) });
-    run.verdict.violations.iter().map(|violation| violation.rule).collect()
+/// The rules that are seen broken in a few short runs.
+fn broken(plant: Plant) -> BTreeSet<&'static str> {
+    let violations =
+        (1..4).flat_map(|seed| run(Options { seed, steps: 15_000, plant: Some(plant) }).verdict.violations);
+    violations.map(|violation| violation.rule).collect()
 }
 
 #[test]
@@ -37,7 +41,7 @@ fn many_seeds_violate_nothing() {
     for seed in 100..108 {
         reached.add(&simulate(seed, 20_000).verdict.tally);
     }
-    for what in ["heal", "takeover"] {
+    for what in ["persist pending", "takeover"] {
         assert!(reached.reached.contains_key(what), "{what} occurred: {:?}", reached.reached);
     }
 }
@@ -52,12 +56,12 @@ fn a_seed_replays_entry_by_entry() {
 
 #[test]
 fn a_store_that_ignores_versions_is_caught() {
-    let rules = rules(5, Plant::IgnoreVersions);
-    assert!(rules.iter().any(|rule| matches!(*rule, "R2" | "R4" | "R5")), "{rules:?}");
+    let broken = broken(Plant::IgnoreVersions);
+    assert!(broken.contains("R4") || broken.contains("R5"), "{broken:?}");
 }
 
 #[test]
 fn a_provider_that_mixes_up_users_is_caught() {
-    let rules = rules(6, Plant::SwapTokens);
-    assert!(rules.contains(&"R6"), "{rules:?}");
+    let broken = broken(Plant::SwapTokens);
+    assert!(broken.contains("R6"), "{broken:?}");
 }
