@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::Result;
 use crate::context::Context;
 
-/// `args` are the program's own: `--seed N`, `--seeds K`, `--steps S`.
+/// `args` are the program's own: `--seed N`, `--seeds K`, `--steps S`, `--history FOLDER`.
 pub(crate) fn run(args: &[&str]) -> Result<ExitCode> {
     let context = Context::new()?;
     let mut cargo = context.cargo();

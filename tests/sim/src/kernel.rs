@@ -23,7 +23,7 @@ pub(crate) const PROCESSES: usize = 3;
 /// Something that happens at a time of its own.
 #[derive(Debug, Clone)]
 pub(crate) enum Task {
-    Ambush { pid: Pid, kill: bool },
+    Ambush { pid: Pid, how: Ambush },
     Ask,
     Close,
     Forecast,
@@ -37,6 +37,14 @@ pub(crate) enum Task {
     Start(usize),
     TakeAway { http: bool },
     Withdraw,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ambush {
+    Kill,
+    Pause,
+    /// For longer than a lease, and its clocks with it: it will send late and not know.
+    Suspend,
 }
 
 #[derive(Debug)]

@@ -1,7 +1,9 @@
-//! `vault-sim [--seed N] [--seeds K] [--steps S]`: runs seeds, prints a table, and fails on a violation.
+//! `vault-sim [--seed N] [--seeds K] [--steps S] [--history FOLDER]`: runs seeds, prints a table, and fails on a
+//! violation. `--history` writes each seed's whole history to a file of its name.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -13,28 +15,39 @@ use vault_sim::{Options, Run, run};
 /// How much of the history of a connection is shown with a violation.
 const LINES: usize = 100;
 
+/// What a run must have come across, if it has so many seeds, to be worth anything.
+const REACHED: [&str; 5] = ["alternate promotion", "heal", "sibling", "spill import", "takeover"];
+const ENOUGH: u64 = 50;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let value = |name: &str| {
-        let at = args.iter().position(|arg| arg == name)?;
-        args.get(at + 1)?.parse::<u64>().ok()
-    };
-    let known = args.chunks(2).all(|pair| {
-        matches!(pair[0].as_str(), "--seed" | "--seeds" | "--steps")
-            && pair.get(1).is_some_and(|number| number.parse::<u64>().is_ok())
+    let given = |name: &str| args.chunks(2).find(|pair| pair[0] == name).and_then(|pair| pair.get(1));
+    let value = |name: &str| given(name).and_then(|number| number.parse::<u64>().ok());
+    let known = args.chunks(2).all(|pair| match pair[0].as_str() {
+        "--seed" | "--seeds" | "--steps" => value(&pair[0]).is_some(),
+        "--history" => pair.len() == 2,
+        _ => false,
     });
     if !known {
-        eprintln!("usage: vault-sim [--seed N] [--seeds K] [--steps S]");
+        eprintln!("usage: vault-sim [--seed N] [--seeds K] [--steps S] [--history FOLDER]");
         return ExitCode::FAILURE;
     }
     let first = value("--seed").unwrap_or(1);
     let count = value("--seeds").unwrap_or(if value("--seed").is_some() { 1 } else { 50 });
     let steps = value("--steps").unwrap_or(100_000);
     let began = Instant::now();
-    let total = all(first, count, steps);
-    println!("\n{count} seeds from {first}, {} steps, {:.0} s", total.steps, began.elapsed().as_secs_f64());
+    let total = all(first, count, steps, given("--history").map(Path::new));
+    let seconds = began.elapsed().as_secs_f64();
+    println!(
+        "\n{count} seeds from {first}, {} steps, {seconds:.0} s, digest {:016x}",
+        total.steps, total.digest
+    );
     table(&total);
-    if total.violations == 0 {
+    let missing = total.missing();
+    if !missing.is_empty() {
+        println!("not reached: {}", missing.join(", "));
+    }
+    if total.violations == 0 && (missing.is_empty() || count < ENOUGH) {
         println!("no violations");
         return ExitCode::SUCCESS;
     }
@@ -51,8 +64,14 @@ struct Total {
     violations: usize,
 }
 
+impl Total {
+    fn missing(&self) -> Vec<&'static str> {
+        REACHED.into_iter().filter(|what| !self.tally.reached.contains_key(what)).collect()
+    }
+}
+
 /// On all cores: each run is a world of its own.
-fn all(first: u64, count: u64, steps: u64) -> Total {
+fn all(first: u64, count: u64, steps: u64, history: Option<&Path>) -> Total {
     let next = AtomicU64::new(first);
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let work = || {
@@ -64,18 +83,10 @@ fn all(first: u64, count: u64, steps: u64) -> Total {
             }
             let run = run(Options { seed, steps, plant: None });
             report(seed, &run);
-            if let Some(to) = std::env::var_os("DUMP") {
-                let mut path = std::path::PathBuf::from(to);
-                path.push(seed.to_string());
-                let _ =
-                    std::fs::write(path, run.history.excerpt(None, usize::MAX - 1, usize::MAX).join("\n"));
-            }
+            keep(history, seed, &run);
             total.tally.add(&run.verdict.tally);
             total.steps += run.steps;
             total.digest = total.digest.wrapping_add(run.history.digest());
-            if std::env::var_os("DIGEST").is_some() {
-                println!("{seed} {:016x}", run.history.digest());
-            }
             total.violations += run.verdict.violations.len();
             for (fault, count) in run.faults {
                 *total.faults.entry(fault).or_default() += count;
@@ -102,16 +113,16 @@ fn all(first: u64, count: u64, steps: u64) -> Total {
     sum
 }
 
+fn keep(folder: Option<&Path>, seed: u64, run: &Run) {
+    let Some(file) = folder.map(|folder| folder.join(seed.to_string())) else { return };
+    let lines = run.history.excerpt(None, usize::MAX - 1, usize::MAX);
+    if let Err(error) = std::fs::write(&file, lines.join("\n")) {
+        eprintln!("cannot write {}: {error}", file.display());
+    }
+}
+
 fn report(seed: u64, run: &Run) {
     let violations = &run.verdict.violations;
-    if std::env::var_os("LOSSES").is_some() {
-        for loss in &run.verdict.losses {
-            println!(
-                "seed {seed}: lost: {loss}\n{}",
-                run.history.excerpt(loss.conn, loss.index, LINES).join("\n")
-            );
-        }
-    }
     for violation in violations {
         println!("seed {seed}: {violation}");
     }

@@ -164,6 +164,7 @@ impl ConnectionStore for SimStore {
                 world.leases[conn] = Some(Held { holder, until });
                 let leased = What::Leased { holder, fence: lease.fence, until, lapsed };
                 world.note(Some(pid), Some(conn), leased);
+                world.leasers.push(pid);
             }
             Ok(leased)
         })

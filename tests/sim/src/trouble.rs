@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::history::{Pid, What};
-use crate::kernel::{Kernel, PROCESSES, Task};
+use crate::kernel::{Ambush, Kernel, PROCESSES, Task};
 use crate::process::{Op, Reply};
 use crate::provider::Ended;
 use crate::weather::Weather;
@@ -17,13 +17,14 @@ impl Kernel {
     pub(crate) fn perform(&mut self, task: Task) {
         let weather = self.lock().weather.clone();
         match task.clone() {
-            Task::Ambush { pid, kill } if self.processes[pid.slot].pid == pid => {
-                if kill {
-                    self.take_down(pid.slot);
-                } else {
-                    self.pause(pid.slot);
+            Task::Ambush { pid, how } if self.processes[pid.slot].pid == pid => match how {
+                Ambush::Kill => self.take_down(pid.slot),
+                Ambush::Pause => self.pause(pid.slot),
+                Ambush::Suspend => {
+                    let span = self.rng.between(50 * SECOND, 110 * SECOND);
+                    self.stop(pid.slot, span, true);
                 }
-            }
+            },
             Task::Ambush { .. } => {}
             Task::Ask => {
                 self.somebody_asks();
@@ -50,7 +51,7 @@ impl Kernel {
             }
             Task::Maintain(slot) => {
                 self.maintain(slot);
-                self.again(task, MINUTE, 1.0);
+                self.again(task, MINUTE / 2, 1.0);
             }
             Task::Misconfigure => {
                 let until = self.time.now() + self.rng.between(5 * SECOND, 20 * MINUTE);
@@ -143,20 +144,24 @@ impl Kernel {
         self.lock().count("shutdown");
     }
 
-    /// Trouble likes to come between a request and the write of what it brought.
+    /// Trouble likes to come between a lease and its use, and between a request and the write of what it brought.
     pub(crate) fn ambush(&mut self) {
-        let (senders, weather) = {
+        let (leasers, senders, weather) = {
             let mut world = self.lock();
-            (std::mem::take(&mut world.senders), world.weather.clone())
+            let leasers = std::mem::take(&mut world.leasers);
+            (leasers, std::mem::take(&mut world.senders), world.weather.clone())
         };
-        for pid in senders {
-            for (kill, rate) in [(true, weather.kills), (false, weather.pauses)] {
-                if self.rng.chance(0.03 * rate) {
-                    let wait = self.rng.between(SECOND / 1000, SECOND);
-                    self.plan(wait, Task::Ambush { pid, kill });
+        let mut likely = |pids: &[Pid], how, chance: f64, longest| {
+            for pid in pids {
+                if self.rng.chance(chance) {
+                    let wait = self.rng.between(SECOND / 1000, longest);
+                    self.plan(wait, Task::Ambush { pid: *pid, how });
                 }
             }
-        }
+        };
+        likely(&leasers, Ambush::Suspend, 0.01 * weather.pauses, SECOND / 50);
+        likely(&senders, Ambush::Kill, 0.03 * weather.kills, SECOND);
+        likely(&senders, Ambush::Pause, 0.03 * weather.pauses, SECOND);
     }
 
     fn take_down(&mut self, slot: usize) {
@@ -168,12 +173,16 @@ impl Kernel {
     }
 
     fn pause(&mut self, slot: usize) {
-        if !self.processes[slot].is_up() || self.processes[slot].paused.is_some() {
-            return;
-        }
         // Up to several lease times. A stopped virtual machine's monotonic clock may stand still.
         let span = self.rng.between(SECOND, 4 * MINUTE);
         let frozen = self.rng.chance(0.25);
+        self.stop(slot, span, frozen);
+    }
+
+    fn stop(&mut self, slot: usize, span: Duration, frozen: bool) {
+        if !self.processes[slot].is_up() || self.processes[slot].paused.is_some() {
+            return;
+        }
         self.processes[slot].paused = Some((self.time.now(), frozen));
         let pid = self.processes[slot].pid;
         {

@@ -56,8 +56,9 @@ pub(crate) struct World {
     /// Which processes have something to do.
     pub(crate) woken: Vec<bool>,
     pub(crate) auditor: Option<Vault>,
-    /// Who has just sent a refresh token.
+    /// Who has just sent a refresh token, and who is about to.
     pub(crate) senders: Vec<Pid>,
+    pub(crate) leasers: Vec<Pid>,
     /// What processes put aside while the store is away.
     pub(crate) spilled: BTreeMap<String, Vec<u8>>,
     pub(crate) faults: BTreeMap<&'static str, u64>,
@@ -104,6 +105,7 @@ impl World {
             woken: Vec::new(),
             auditor: None,
             senders: Vec::new(),
+            leasers: Vec::new(),
             spilled: BTreeMap::new(),
             faults: BTreeMap::new(),
             next_id: 1,

@@ -19,14 +19,17 @@ fn simulate(seed: u64, steps: u64) -> Run {
     run
 }
 
-fn rules(seed: u64, plant: Plant) -> Vec<&'static str> {
-    let run = run(Options { seed, steps: 10_000, plant: Some(plant) });
-    run.verdict.violations.iter().map(|violation| violation.rule).collect()
+/// Whether one of a few short runs shows it.
+fn is_caught(plant: Plant, rules: &[&str]) -> bool {
+    (1..6).any(|seed| {
+        let verdict = run(Options { seed, steps: 15_000, plant: Some(plant) }).verdict;
+        verdict.violations.iter().any(|violation| rules.contains(&violation.rule))
+    })
 }
 
 #[test]
 fn r23_no_token_ever_reaches_another_user() {
-    let run = simulate(23, 100_000);
+    let run = simulate(1, 100_000);
     let handed_out: u64 = run.verdict.tally.modes.values().map(|mode| mode.handed_out).sum();
     assert!(handed_out > 500, "users read tokens: {handed_out}");
 }
@@ -34,30 +37,28 @@ fn r23_no_token_ever_reaches_another_user() {
 #[test]
 fn many_seeds_violate_nothing() {
     let mut reached = vault_sim::check::Tally::default();
-    for seed in 100..108 {
-        reached.add(&simulate(seed, 20_000).verdict.tally);
+    for seed in 100..104 {
+        reached.add(&simulate(seed, 30_000).verdict.tally);
     }
-    for what in ["heal", "takeover"] {
+    for what in ["persist pending", "takeover"] {
         assert!(reached.reached.contains_key(what), "{what} occurred: {:?}", reached.reached);
     }
 }
 
 #[test]
 fn a_seed_replays_entry_by_entry() {
-    let digests = [0, 1].map(|_| run(Options { seed: 7, steps: 20_000, plant: None }).history.digest());
-    assert_eq!(digests[0], digests[1]);
-    let other = run(Options { seed: 8, steps: 20_000, plant: None });
-    assert_ne!(other.history.digest(), digests[0]);
+    let [first, other, again] =
+        [7, 8, 7].map(|seed| run(Options { seed, steps: 5_000, plant: None }).history.digest());
+    assert_eq!(first, again);
+    assert_ne!(first, other);
 }
 
 #[test]
 fn a_store_that_ignores_versions_is_caught() {
-    let rules = rules(5, Plant::IgnoreVersions);
-    assert!(rules.iter().any(|rule| matches!(*rule, "R2" | "R4" | "R5")), "{rules:?}");
+    assert!(is_caught(Plant::IgnoreVersions, &["R2", "R4", "R5"]));
 }
 
 #[test]
 fn a_provider_that_mixes_up_users_is_caught() {
-    let rules = rules(6, Plant::SwapTokens);
-    assert!(rules.contains(&"R6"), "{rules:?}");
+    assert!(is_caught(Plant::SwapTokens, &["R6"]));
 }

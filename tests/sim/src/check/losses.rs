@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use vault_core::ReauthReason;
 use vault_core::store::ConnectionStatus;
 
+use super::Verdict;
 use super::facts::{Facts, Request};
-use super::{Verdict, Violation};
 use crate::history::{History, Pid, Standing, Truth, What};
 use crate::provider::{Ended, Mode, Refusal};
 
@@ -42,11 +42,7 @@ pub(super) fn check(history: &History, facts: &Facts, modes: &[Mode], verdict: &
             let at_end = matches!(entry.what, What::AtRest { .. });
             let judge = Judge { history, facts, mode: modes[conn], until: index, at_end };
             match judge.excuse(&mark) {
-                Ok(excuse) => {
-                    let (rule, why) = (modes[conn].name(), excuse.to_owned());
-                    verdict.losses.push(Violation { rule, conn: Some(conn), index: mark.index, why });
-                    verdict.tally.lose(modes[conn], excuse);
-                }
+                Ok(excuse) => verdict.tally.lose(modes[conn], excuse),
                 Err((rule, why)) => verdict.violation(rule, Some(conn), mark.index, why),
             }
         }

@@ -27,7 +27,7 @@ pub use self::tally::{PerMode, Tally};
 use crate::history::History;
 use crate::provider::Mode;
 
-/// Something that must not be, or has its excuse.
+/// Something that must not be.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Violation {
@@ -53,8 +53,6 @@ impl fmt::Display for Violation {
 pub struct Verdict {
     /// What must not be.
     pub violations: Vec<Violation>,
-    /// Connections that rest marked, and why that could not be avoided.
-    pub losses: Vec<Violation>,
     /// What happened how often.
     pub tally: Tally,
 }
