@@ -22,9 +22,9 @@ cargo xtask test               start the servers, run every test, the benches on
 cargo xtask test -- ARGS       start the servers and run `cargo test ARGS`, say `-p vault-http` or a test's name
 cargo xtask conformance        start the servers, hold every storage backend to the contract, and print a table of that
 cargo xtask chaos              start the servers, kill and stop many processes on each backend, and print a table of that
+cargo xtask model              check the refresh protocol through all interleavings of a few processes, and print a table
 cargo xtask sim [ARGS]         simulate the whole vault: --seed N replays one, --seeds K and --steps S say how much
 cargo xtask servers            start the servers, print the variables that tests read, stop at Ctrl-C or end of stdin
-cargo xtask model              check the refresh protocol through all interleavings of a few processes, and print a table
 cargo xtask help               this text
 
 The servers need Node.js with npm, PostgreSQL, PgBouncer and Redis. As root on Debian they are installed when absent.

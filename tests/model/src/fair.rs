@@ -5,7 +5,8 @@
 
 use std::cell::RefCell;
 
-use crate::model::{Action, RefreshModel};
+use crate::faults::Action;
+use crate::model::RefreshModel;
 use crate::rule::Rule;
 use crate::state::{At, State};
 use crate::time::{LEASE, SETTLE};

@@ -37,6 +37,7 @@
 mod canon;
 mod events;
 mod fair;
+mod faults;
 mod model;
 mod process;
 mod provider;
@@ -47,9 +48,10 @@ mod state;
 mod time;
 mod world;
 
-pub use model::{Action, RefreshModel};
+pub use faults::{Action, Faults};
+pub use model::RefreshModel;
 pub use provider::Mode;
 pub use report::{Note, Report};
 pub use rule::Rule;
 pub use rules::Rules;
-pub use state::{Faults, State};
+pub use state::State;

@@ -7,16 +7,16 @@ use stateright::{Model, Property};
 use vault_core::store::ConnectionStatus;
 
 use crate::events::Arrival;
+use crate::faults::{Action, Faults};
 use crate::provider::{Mode, Provider};
 use crate::report::{NOTES, Note};
 use crate::rule::Rule;
 use crate::rules::Rules;
-use crate::state::{At, Faults, Lease, Past, Process, Record, State, Store};
+use crate::state::{At, Lease, Past, Process, Record, State, Store};
 use crate::world::World;
 
 /// A few processes that refresh one connection at one provider.
 #[derive(Debug, Clone)]
-#[expect(clippy::exhaustive_structs, reason = "checks name all of it")]
 pub struct RefreshModel {
     /// What the provider does with spent tokens.
     pub mode: Mode,
@@ -30,54 +30,6 @@ pub struct RefreshModel {
     pub rules: Rules,
     /// How often each thing happened, over all transitions.
     pub(crate) seen: Arc<[AtomicU64; NOTES]>,
-}
-
-/// What happens next, to the process or the request of that number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "the model's own")]
-pub enum Action {
-    /// A process finds a refresh due.
-    Start(usize),
-    /// A process does what comes next.
-    Step(usize),
-    /// A step whose write is applied, and seems to have failed.
-    StepUnheard(usize),
-    /// A request reaches the provider, and its reply the sender, if that still listens.
-    Deliver(usize),
-    /// A request reaches the provider, and its reply nobody.
-    LoseReply(usize),
-    /// A request reaches nobody.
-    LoseRequest(usize),
-    /// A request whose sender is gone gets lost as well.
-    Forget(usize),
-    /// A tick that is too long for a client that waits for a reply.
-    Delay,
-    /// The provider turns a request away.
-    Throttle(usize),
-    /// A process ends.
-    Crash(usize),
-    /// It starts again, and brings in what it spilled.
-    Restart(usize),
-    /// A process stops, unknowing.
-    Pause(usize),
-    /// It goes on.
-    Resume(usize),
-    /// The store stops answering.
-    StoreDown,
-    /// It answers again.
-    StoreUp,
-    /// Time passes.
-    Tick,
-    /// Spent tokens give nothing any more.
-    EndLeeway,
-    /// An owed revocation reaches the provider.
-    Pay,
-    /// The user ends the grant at the provider.
-    Revoke,
-    /// The user disconnects.
-    Disconnect,
-    /// The user connects, again or over what is there.
-    Reconnect,
 }
 
 impl RefreshModel {
@@ -188,62 +140,6 @@ impl RefreshModel {
                 Action::Reconnect => store.up,
             }
     }
-}
-
-impl Faults {
-    /// How many of this kind are left; `None` for what is no fault.
-    fn of(&mut self, action: Action) -> Option<&mut u8> {
-        match action {
-            Action::Crash(_) => Some(&mut self.crash),
-            Action::Pause(_) => Some(&mut self.pause),
-            Action::LoseReply(_) | Action::LoseRequest(_) | Action::Delay => Some(&mut self.reply),
-            Action::StepUnheard(_) => Some(&mut self.write),
-            Action::StoreDown => Some(&mut self.outage),
-            Action::Throttle(_) => Some(&mut self.throttle),
-            Action::Revoke => Some(&mut self.revoke),
-            Action::Disconnect => Some(&mut self.disconnect),
-            Action::Reconnect => Some(&mut self.reconnect),
-            _ => None,
-        }
-    }
-
-    /// No total left: none of any kind.
-    fn exhaust(&mut self) {
-        if self.total == 0 {
-            *self = Self::NONE;
-        }
-    }
-
-    /// At most so many faults, and of a kind no more than the protocol promises to stand.
-    #[must_use]
-    pub const fn up_to(total: u8) -> Self {
-        Self {
-            total,
-            crash: 2,
-            pause: 2,
-            reply: 1,
-            write: 1,
-            outage: 1,
-            throttle: 1,
-            revoke: 1,
-            disconnect: 1,
-            reconnect: 1,
-        }
-    }
-
-    /// Nothing goes wrong.
-    pub const NONE: Self = Self {
-        total: 0,
-        crash: 0,
-        pause: 0,
-        reply: 0,
-        write: 0,
-        outage: 0,
-        throttle: 0,
-        revoke: 0,
-        disconnect: 0,
-        reconnect: 0,
-    };
 }
 
 impl Record {

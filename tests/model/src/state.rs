@@ -7,6 +7,7 @@ use vault_core::decide::{self, AfterSuccess};
 use vault_core::id::{AttemptId, Incarnation};
 use vault_core::store::ConnectionStatus;
 
+use crate::faults::Faults;
 use crate::provider::{Provider, Token};
 use crate::time::NOW;
 
@@ -145,32 +146,6 @@ pub(crate) struct Request {
     pub(crate) token: Token,
     pub(crate) age: u8,
     pub(crate) late: bool,
-}
-
-/// How many faults of each kind may still happen, and of all kinds together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(clippy::exhaustive_structs, reason = "checks name all of them")]
-pub struct Faults {
-    /// Of all kinds together.
-    pub total: u8,
-    /// A process ends, and loses all but what it spilled.
-    pub crash: u8,
-    /// A process stops for any time, and does not know.
-    pub pause: u8,
-    /// The provider's reply does not arrive.
-    pub reply: u8,
-    /// A write is applied, and its writer hears that it failed.
-    pub write: u8,
-    /// The store is down while somebody has new tokens to write.
-    pub outage: u8,
-    /// The provider turns a request away, the token unspent.
-    pub throttle: u8,
-    /// The user ends the grant at the provider.
-    pub revoke: u8,
-    /// The user disconnects.
-    pub disconnect: u8,
-    /// The user connects again.
-    pub reconnect: u8,
 }
 
 /// What happened, where a property needs to know.

@@ -9,7 +9,7 @@ use vault_model::{Faults, Mode, RefreshModel, Report, Rule, Rules};
 
 fn assert_holds(mode: Mode) {
     let report = Report::of(&RefreshModel::new(mode, 2, 2, Faults::up_to(2)));
-    for (rule, trace) in &report.violated {
+    if let Some((rule, trace)) = report.violated.first() {
         panic!("{mode}: {} fails:\n{trace}", rule.name());
     }
     assert!(report.states > 10_000, "{mode}: only {} states", report.states);
