@@ -92,7 +92,7 @@ async fn a_person_who_refuses_keeps_the_connection_they_have() {
 /// The provider ends the grant if a refresh token is ever sent twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_vaults_on_one_database_never_spend_a_rotating_token_twice() {
-    let world = World::start(Client::basic()).await;
+    let world = World::tireless(Client::basic(), None).await;
     let other = world.second_vault().await;
     world.connect().await.expect("the person connects");
 
@@ -213,7 +213,7 @@ async fn lives_and_ends(client: Client) {
 #[tokio::test(flavor = "multi_thread")]
 async fn access_tokens_of_two_seconds_are_handed_out_and_replaced() {
     let clock = ManualClock::starting_at(SystemTime::now());
-    let world = World::with_clock(Client::short(), Some(clock.clone())).await;
+    let world = World::tireless(Client::short(), Some(clock.clone())).await;
     world.connect().await.expect("the person connects");
     assert_eq!(world.token().await.expect("young").generation(), 1);
     assert_eq!(world.token().await.expect("young").generation(), 1);
@@ -227,7 +227,7 @@ async fn access_tokens_of_two_seconds_are_handed_out_and_replaced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_secret_changes_without_losing_a_connection() {
-    let mut world = World::start(Client::basic()).await;
+    let mut world = World::tireless(Client::basic(), None).await;
     world.connect().await.expect("the person connects");
     let next = format!("secret-{}", random());
 

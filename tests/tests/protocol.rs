@@ -12,7 +12,7 @@ use vault_core::store::StoreErrorKind;
 use vault_core::{AccessToken, Disconnected, Error, ErrorKind, Provider, ReauthReason, Vault};
 use vault_testkit::faults::Fault as StoreFault;
 use vault_testkit::simulator::{Endpoint, Fault, Rotation, Simulator, Switches};
-use vault_tests::{World, WorldBuilder};
+use vault_tests::{World, WorldBuilder, run_on};
 
 /// As the simulator says, without any waits.
 fn hasty(provider: &Simulator) -> Provider {
@@ -221,8 +221,7 @@ async fn r25_a_lease_that_was_not_renewed_stops_the_request() {
     // How a request ended is unknown since now; its lease is free.
     world.provider.inject(Endpoint::Token, Fault::error(500, "server_error").times(2));
     read(&world, &world.vault).await.expect_err("unknown");
-    world.clock.wait_for_sleepers(2).await;
-    world.clock.advance(Duration::from_secs(30));
+    run_on(&world.clock, Duration::from_secs(30)).await;
     while world.count_events(|event| matches!(event, Event::RefreshFailed { .. })) < 2 {
         tokio::task::yield_now().await;
     }

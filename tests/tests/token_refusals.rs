@@ -308,7 +308,14 @@ async fn t19_the_wait_that_was_asked_for_is_told_and_capped() {
         let told = told.map(Duration::from_secs);
         assert_eq!(error.retry_after(), told, "{asked}");
         let sent = world.provider.refreshes().len();
-        let Some(wait) = told.filter(|wait| !wait.is_zero()) else { continue };
+        let Some(wait) = told else {
+            // Who does not say how long is given as long as one who fails.
+            world.clock.advance(Duration::from_secs(30));
+            continue;
+        };
+        if wait.is_zero() {
+            continue;
+        }
         world.clock.advance(wait - LITTLE);
         let error = world.token("alice").await.expect_err("not yet");
         assert_eq!(*error.kind(), ErrorKind::ProviderUnavailable);

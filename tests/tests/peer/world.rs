@@ -47,13 +47,41 @@ impl World {
 
     pub(super) async fn with_clock(client: Client, clock: Option<ManualClock>) -> Self {
         let provider = OidcProvider::running();
+        let definition = Provider::oidc("peer", provider.issuer()).expect("an issuer on loopback");
+        Self::with(provider, definition, client, clock).await
+    }
+
+    /// Of a provider whose definition allows one refresh right after the other.
+    pub(super) async fn tireless(client: Client, clock: Option<ManualClock>) -> Self {
+        let provider = OidcProvider::running();
+        let definition = format!(
+            r#"
+            id = "peer"
+            name = "Peer"
+            endpoints = {{ issuer = "{}", discovery = {{}} }}
+            authorize.pkce.mode = "required"
+            client_auth.kinds = ["basic"]
+            identity.source = "id_token"
+            refresh_policy.min_interval = 0
+            "#,
+            provider.issuer()
+        );
+        let definition = Provider::from_toml(&definition).expect("a valid provider file");
+        Self::with(provider, definition, client, clock).await
+    }
+
+    async fn with(
+        provider: OidcProvider,
+        definition: Provider,
+        client: Client,
+        clock: Option<ManualClock>,
+    ) -> Self {
         provider.register(&client).await;
         let backend = SqliteFile::new();
         let (canary, wire) = (Canary::new(), Wire::new());
         wire.remember(client.secret.clone());
         let events = Events::new(&canary);
         let vault = vault(&backend, clock.as_ref(), &wire, &events).await;
-        let definition = Provider::oidc("peer", provider.issuer()).expect("an issuer on loopback");
         let connector = NewConnector::new("peer", definition)
             .scopes(["openid", "offline_access", "read"])
             // OpenID Connect Core section 11: without it there is no offline access.
