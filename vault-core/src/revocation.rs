@@ -254,7 +254,8 @@ async fn end(
     let endpoints = registered.endpoints(core, &grant.config).await?;
     let tokens = RevokeTokens { access: grant.access.as_ref(), refresh: grant.refresh.as_ref() };
     let client = registered.client(core, &endpoints);
-    let alternates = grant.alternates.iter().map(|refresh| RevokeTokens { access: None, refresh: Some(refresh) });
+    let alternates =
+        grant.alternates.iter().map(|refresh| RevokeTokens { access: None, refresh: Some(refresh) });
     for tokens in std::iter::once(tokens).chain(alternates) {
         match client.revoke(tokens).await.map_err(|failure| failure.error)? {
             RevokeOutcome::Revoked => {}
