@@ -8,7 +8,7 @@ use vault_core::store::StoreErrorKind;
 use vault_core::{AccessToken, Disconnected, Error, ErrorKind};
 use vault_testkit::faults::Fault as StoreFault;
 use vault_testkit::simulator::{Endpoint, Fault};
-use vault_tests::World;
+use vault_tests::{World, run_on};
 
 async fn due() -> World {
     let world = World::start().await;
@@ -63,6 +63,26 @@ async fn s02_tokens_that_cannot_be_stored_are_held_announced_and_stored_later() 
     assert_eq!(stored.expose_secret(), token.expose_secret());
     assert_eq!(world.provider.refreshes().len(), 1, "no second call");
     assert_eq!(world.count_events(|event| matches!(event, Event::PersistPending { .. })), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s02_tokens_of_a_second_send_are_announced_too_after_the_first_has_failed() {
+    let world = due().await;
+    world.provider.inject(Endpoint::Token, Fault::unavailable("0"));
+    world.token("alice").await.expect_err("the first send");
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    run_on(&world.clock, Duration::from_secs(30)).await;
+    gate.arrived().await;
+    world.faults.always_on_method("connections.put", StoreFault::Fail(StoreErrorKind::Unavailable));
+    gate.release();
+    world.until_event(|event| matches!(event, Event::PersistPending { .. })).await;
+    let held = world.token("alice").await.expect("held in memory, and better than the error before");
+    assert_eq!(held.generation(), 2);
+    world.faults.heal();
+    world.clock.wait_for_sleepers(2).await;
+    world.clock.advance(Duration::from_secs(5));
+    world.until_event(is_refreshed).await;
+    assert_eq!(world.token("alice").await.expect("stored").expose_secret(), held.expose_secret());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,17 +67,18 @@ impl Driver {
         }
     }
 
-    /// The first answer counts.
+    /// The first answer counts, but tokens are better than an error that was told before them.
     pub(super) fn publish(&self, landing: Landing) {
         self.publish.send_if_modified(|published| {
-            let first = published.is_none();
-            published.get_or_insert(landing);
-            first
+            let better = match published {
+                None => true,
+                Some(before) => before.is_err() && landing.is_ok(),
+            };
+            if better {
+                *published = Some(landing);
+            }
+            better
         });
-    }
-
-    pub(super) fn is_published(&self) -> bool {
-        self.publish.borrow().is_some()
     }
 
     async fn drive(&self) -> Landing {

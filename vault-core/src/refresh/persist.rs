@@ -68,7 +68,7 @@ impl Driver {
         let issued = Issued { key: self.goal.key.clone(), spent, tokens, due_at };
         let mut known = Some(at);
         let mut pause = FIRST_PAUSE;
-        let mut spilled = None;
+        let (mut spilled, mut announced) = (None, false);
         let kept = loop {
             match issued.try_keep(&self.core, known.take()).await {
                 Ok(Some(kept)) => break Ok(kept),
@@ -78,9 +78,13 @@ impl Driver {
                         spilled = Some(spill::put(&self.core, &issued).await);
                     }
                     if !error.is_retryable() {
+                        tracing::error!(%error, "refreshed tokens cannot be stored");
                         break Err(error);
                     }
-                    self.announce_pending(&issued);
+                    if !announced {
+                        announced = true;
+                        self.announce_pending(&issued);
+                    }
                     self.core.clock.sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -121,9 +125,6 @@ impl Driver {
 
     /// Tells the host once, then lets those who wait have the tokens.
     fn announce_pending(&self, issued: &Issued) {
-        if self.is_published() {
-            return;
-        }
         let generation = issued.spent.generation + 1;
         self.core.report(&Event::PersistPending { key: self.goal.key.clone(), generation });
         self.publish(Ok(Arc::new(Read {
