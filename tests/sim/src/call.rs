@@ -35,6 +35,10 @@ pub(crate) struct Pending {
     pub(crate) conn: Option<usize>,
     pub(crate) far: Far,
     pub(crate) phase: Phase,
+    what: &'static str,
+    placed: Duration,
+    /// The call that this one goes with; its own number if it goes alone.
+    leader: u64,
     /// When the next thing happens to it.
     pub(crate) ready: Duration,
     pub(crate) back: Duration,
@@ -113,7 +117,19 @@ impl World {
         let id = self.id();
         let Label { pid, conn, what, far, spent } = label;
         let now = self.now();
-        let (out, back, fault) = self.weather.fate(&mut self.rng, far);
+        // Tasks that waited for the same thing are woken in no certain order. Where they all make the same call at once,
+        // the calls share their fate, so that it does not matter which is whose.
+        let twin =
+            self.calls.iter().rev().take_while(|(_, other)| other.placed == now).find(|(_, other)| {
+                far == Far::Store && (other.pid, other.conn, other.what) == (pid, conn, what)
+            });
+        let (leader, out, back, fault) = match twin {
+            Some((_, twin)) => (twin.leader, twin.ready.saturating_sub(now), twin.back, twin.fault),
+            None => {
+                let (out, back, fault) = self.weather.fate(&mut self.rng, far);
+                (id, out, back, fault)
+            }
+        };
         if let Some(fault) = fault {
             self.count_fault(fault, far);
         }
@@ -122,6 +138,9 @@ impl World {
             conn,
             far,
             phase: Phase::Out,
+            what,
+            placed: now,
+            leader,
             ready: now + out,
             back,
             fault,
@@ -160,8 +179,29 @@ impl World {
         }
     }
 
-    /// The next thing happens to a call.
-    pub(crate) fn move_call(&mut self, id: u64) {
+    /// Who may be moved now.
+    pub(crate) fn movable(&self) -> Vec<u64> {
+        let now = self.now();
+        let ready = self.calls.iter().filter(|(id, call)| {
+            let alone = call.leader == **id || !self.calls.contains_key(&call.leader);
+            alone && call.ready <= now && call.phase != Phase::Answered
+        });
+        ready.map(|(id, _)| *id).collect()
+    }
+
+    /// The next thing happens to a call, and to those that go with it.
+    pub(crate) fn move_calls(&mut self, leader: u64) {
+        let with = |call: &Pending| call.leader == leader && call.phase != Phase::Answered;
+        let mut all: Vec<_> = self.calls.iter().filter(|(_, call)| with(call)).map(|(id, _)| *id).collect();
+        if !all.contains(&leader) {
+            all.insert(0, leader);
+        }
+        for id in all {
+            self.move_call(id);
+        }
+    }
+
+    fn move_call(&mut self, id: u64) {
         let Some(mut pending) = self.calls.remove(&id) else { return };
         let (pid, conn) = (Some(pending.pid), pending.conn);
         match pending.phase {

@@ -176,7 +176,7 @@ impl Kernel {
         let moves = self.moves();
         if !moves.is_empty() {
             match self.rng.pick(&moves) {
-                Move::Call(id) => self.world.lock().move_call(id),
+                Move::Call(id) => self.world.lock().move_calls(id),
                 Move::Run(slot) => self.run_process(slot),
             }
             return true;
@@ -204,12 +204,8 @@ impl Kernel {
     }
 
     fn moves(&self) -> Vec<Move> {
-        let (now, world) = (self.time.now(), self.world.lock());
-        let ready = world
-            .calls
-            .iter()
-            .filter(|(_, call)| call.ready <= now && call.phase != crate::call::Phase::Answered);
-        let mut moves: Vec<_> = ready.map(|(id, _)| Move::Call(*id)).collect();
+        let world = self.world.lock();
+        let mut moves: Vec<_> = world.movable().into_iter().map(Move::Call).collect();
         let runs = (0..PROCESSES).filter(|slot| world.woken[*slot] && self.processes[*slot].paused.is_none());
         moves.extend(runs.map(Move::Run));
         moves

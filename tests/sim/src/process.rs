@@ -136,7 +136,7 @@ impl Process {
     pub(crate) fn run(&mut self) -> Vec<(u64, Op, Reply)> {
         let Some(runtime) = &self.runtime else { return Vec::new() };
         runtime.block_on(async {
-            for _ in 0..4 {
+            for _ in 0..8 {
                 tokio::task::yield_now().await;
             }
         });

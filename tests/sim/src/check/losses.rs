@@ -69,6 +69,9 @@ impl Judge<'_> {
         let mut excuse = None;
         for serial in &mark.truth.unspent {
             for request in self.replies(mark.standing.tag.grant, *serial) {
+                if self.is_surpassed(request, mark.index) {
+                    continue;
+                }
                 let why = self.lost(request).ok_or_else(|| {
                     ("R5", format!("marked {:?}, and token r{serial} was received and works", mark.reason))
                 })?;
@@ -90,6 +93,18 @@ impl Judge<'_> {
     fn replies(&self, grant: usize, serial: usize) -> impl Iterator<Item = &Request> {
         self.facts.requests.values().filter(move |request| {
             request.issued.is_some_and(|(_, tag)| (tag.grant, tag.refresh) == (grant, serial))
+        })
+    }
+
+    /// Whether the grant brought tokens for another refresh token after this one was received: then that one was known
+    /// to live, and this one, its sibling, was given up.
+    fn is_surpassed(&self, reply: &Request, before: usize) -> bool {
+        let (Some((_, tag)), Some((received, _))) = (reply.issued, reply.answered) else { return false };
+        self.facts.requests.values().any(|other| {
+            let spent =
+                other.spent.is_some_and(|spent| spent.grant == tag.grant && spent.refresh != tag.refresh);
+            let stored = other.issued.and_then(|(issued, new)| Some((issued, *self.facts.stored.get(&new)?)));
+            spent && stored.is_some_and(|(issued, stored)| received < issued && stored < before)
         })
     }
 
