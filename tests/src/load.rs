@@ -293,7 +293,7 @@ fn next(key: &ConnectionKey, current: Option<&ConnectionRecord>) -> ConnectionRe
         created_at: NOW,
         updated_at: NOW,
         summary: Vec::new(),
-        credential: draw::<48>().to_vec(),
+        credential: draw::<48>().to_vec().into(),
         refresh: Vec::new(),
     }
 }

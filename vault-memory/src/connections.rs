@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, Lease, LeaseAcquire,
-    LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, Lease,
+    LeaseAcquire, LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
 use crate::table::{Path, Table, holds, owner_path, page, path};
@@ -178,7 +178,7 @@ fn count(limit: u32) -> usize {
 
 #[async_trait]
 impl ConnectionStore for MemoryStore {
-    async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError> {
         let connections = lock(&self.shared.connections);
         Ok(connections.rows.get(&key_path(key)).map(|row| row.record.credential.clone()))
     }

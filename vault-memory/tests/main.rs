@@ -7,7 +7,7 @@ use vault_core::clock::Clock;
 use vault_core::entropy::SystemEntropy;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Incarnation, Owner, Slot, TenantId};
 use vault_core::store::{
-    Condition, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire, Put, Stores, Version,
+    Bytes, Condition, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire, Put, Stores, Version,
 };
 use vault_memory::MemoryStore;
 use vault_testkit::clock::ManualClock;
@@ -112,7 +112,7 @@ fn record() -> ConnectionRecord {
         created_at: now,
         updated_at: now,
         summary: Vec::new(),
-        credential: Vec::new(),
+        credential: Bytes::new(),
         refresh: Vec::new(),
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire,
     LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
@@ -15,11 +15,13 @@ use crate::{RedisStore, record};
 
 #[async_trait]
 impl ConnectionStore for RedisStore {
-    async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError> {
         let name = self.connection_name(key);
         let mut get = redis::cmd("HGET");
         get.arg(&name).arg("credential");
-        self.shared.link.run("reading a credential", &name, get, Effect::Read).await
+        let read: Option<Vec<u8>> =
+            self.shared.link.run("reading a credential", &name, get, Effect::Read).await?;
+        Ok(read.map(Bytes::from))
     }
 
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>, StoreError> {
@@ -50,7 +52,7 @@ impl ConnectionStore for RedisStore {
             fields: vec![
                 ("version", record.version.as_i64().to_string().into_bytes()),
                 ("record", record::from_connection(record)),
-                ("credential", record.credential.clone()),
+                ("credential", record.credential.to_vec()),
                 ("refresh", record.refresh.clone()),
             ],
         };

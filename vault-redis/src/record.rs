@@ -85,7 +85,7 @@ pub(crate) fn connection(record: &[u8], credential: Vec<u8>, refresh: Vec<u8>) -
         updated_at: body.updated_at,
         summary: body.summary.to_vec(),
         key: body.key,
-        credential,
+        credential: credential.into(),
         refresh,
     })
 }

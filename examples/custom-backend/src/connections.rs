@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey as Key, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord as Record, ConnectionStatus, ConnectionStore, Lease,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord as Record, ConnectionStatus, ConnectionStore, Lease,
     LeaseAcquire, LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord as Owed, Version,
 };
 
@@ -84,7 +84,7 @@ impl RedbStore {
 
 #[async_trait]
 impl ConnectionStore for RedbStore {
-    async fn read(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+    async fn read(&self, key: &Key) -> Result<Option<Bytes>> {
         Ok(self.get(key).await?.map(|record| record.credential))
     }
 

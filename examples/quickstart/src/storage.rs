@@ -131,7 +131,7 @@ impl Opened {
         }
         for listed in self.stores.connections.list(&filter, &everything).await?.items {
             if let Some(record) = self.stores.connections.get(&listed.key).await? {
-                bytes.extend([record.summary, record.credential, record.refresh].concat());
+                bytes.extend([&record.summary[..], &record.credential, &record.refresh].concat());
             }
         }
         for owed in self.stores.connections.list_owed(&filter.tenant, None, &everything).await?.items {

@@ -16,8 +16,8 @@ pub(crate) fn written(
     record: &ConnectionRecord,
     owed: Option<&RevocationRecord>,
 ) {
-    let raw = [&record.summary, &record.credential, &record.refresh];
-    let raw = raw.into_iter().chain(owed.map(|owed| &owed.sealed));
+    let raw = [record.summary.as_slice(), &record.credential, &record.refresh];
+    let raw = raw.into_iter().chain(owed.map(|owed| owed.sealed.as_slice()));
     for bytes in raw {
         if bytes.windows(MARK.len()).any(|window| window == MARK.as_bytes()) {
             world.note(Some(pid), Some(conn), What::Leaked { place: "storage" });

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
     FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
     ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, StoreErrorKind, Version,
 };
@@ -82,7 +82,7 @@ impl SimStore {
 
 #[async_trait]
 impl ConnectionStore for SimStore {
-    async fn read(&self, key: &ConnectionKey) -> Answer<Option<Vec<u8>>> {
+    async fn read(&self, key: &ConnectionKey) -> Answer<Option<Bytes>> {
         let wanted = key.clone();
         self.plain("read", Some(key), |inner| async move { inner.read(&wanted).await }).await
     }

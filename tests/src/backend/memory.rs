@@ -32,7 +32,7 @@ impl Backend for Memory {
         let mut dump = String::new();
         for key in self.0.due(Timestamp::from_millis(i64::MAX), u32::MAX).await.expect("memory works") {
             let record = self.0.get(&key).await.expect("memory works").expect("it is due");
-            dump += &searchable([record.summary, record.credential, record.refresh].concat());
+            dump += &searchable([&record.summary[..], &record.credential, &record.refresh].concat());
         }
         dump + &format!("{:?}", self.0)
     }

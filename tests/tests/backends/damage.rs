@@ -5,7 +5,7 @@ use std::sync::Arc;
 use vault_core::entropy::SystemEntropy;
 use vault_core::event::Event;
 use vault_core::id::{ConnectionKey, Owner, Slot, TenantId, UserId};
-use vault_core::store::{Condition, ConnectionRecord, Put, Stores, Version};
+use vault_core::store::{Bytes, Condition, ConnectionRecord, Put, Stores, Version};
 use vault_core::{Callback, Disconnected, ErrorKind, Vault};
 use vault_tests::backend::Backend;
 use vault_tests::{World, assert_refused, binding};
@@ -32,10 +32,10 @@ impl<'a> Intruder<'a> {
     }
 
     /// Puts another credential into the user's record.
-    async fn plant(&self, user: &str, credential: Vec<u8>) {
+    async fn plant(&self, user: &str, credential: impl Into<Bytes>) {
         let record = self.record(user).await;
         let version = Version::random(&SystemEntropy::default()).expect("random");
-        let planted = ConnectionRecord { version, credential, ..record.clone() };
+        let planted = ConnectionRecord { version, credential: credential.into(), ..record.clone() };
         let put = self.stores.connections.put(&planted, Condition::Version(record.version), None).await;
         assert_eq!(put.expect("the store works"), Put::Written);
     }
@@ -99,7 +99,7 @@ pub(super) async fn s05_an_unknown_version_or_suite_is_named_and_left_alone(back
     let intruder = Intruder::of(&world).await;
     let sealed = intruder.record("alice").await.credential;
     for (at, byte, named) in [(2, 9, "unsupported format 9"), (3, 7, "unsupported suite 7")] {
-        let mut future = sealed.clone();
+        let mut future = sealed.to_vec();
         future[CLEAR + at] = byte;
         intruder.plant("alice", future).await;
         intruder.assert_corrupt("alice", named).await;

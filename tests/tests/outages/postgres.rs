@@ -110,7 +110,7 @@ async fn s11_a_full_disk_is_unavailable_and_leaves_no_partial_write() {
     let mut last = None;
     for n in 0..40 {
         let record = connection(&format!("user {n}"), 1);
-        let record = ConnectionRecord { credential: vec![n; MIB as usize], ..record };
+        let record = ConnectionRecord { credential: vec![n; MIB as usize].into(), ..record };
         let owed = owed(&connection(&format!("former user {n}"), 1), n);
         match store.put(&record, Condition::Absent, Some(&owed)).await {
             Ok(put) => assert_eq!(put, Put::Written),

@@ -7,7 +7,7 @@ use vault_core::Stores;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, LeaseHeld,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, LeaseHeld,
     ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
@@ -17,12 +17,12 @@ use super::*;
 #[derive(Debug)]
 struct Lagging {
     primary: Arc<dyn ConnectionStore>,
-    behind: Mutex<Option<Vec<u8>>>,
+    behind: Mutex<Option<Bytes>>,
 }
 
 #[async_trait]
 impl ConnectionStore for Lagging {
-    async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>, StoreError> {
+    async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError> {
         let behind = self.behind.lock().expect("no panics").clone();
         match behind {
             None => self.primary.read(key).await,

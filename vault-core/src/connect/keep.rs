@@ -110,7 +110,7 @@ async fn build(core: &Core, spec: &Spec, key: &ConnectionKey, new: &New) -> Resu
         created_at: now,
         updated_at: now,
         summary: core.seal_summary(key, incarnation, summary).await?,
-        credential: Vec::new(),
+        credential: bytes::Bytes::new(),
         refresh: Vec::new(),
     };
     core.seal_tokens(&mut record, tokens).await?;

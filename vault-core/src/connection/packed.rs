@@ -1,3 +1,5 @@
+use bytes::Bytes;
+
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation};
 use crate::store::ConnectionStatus;
@@ -30,12 +32,12 @@ impl<'a> Packed<'a> {
         })
     }
 
-    pub(crate) fn to_bytes(self) -> Vec<u8> {
+    pub(crate) fn to_bytes(self) -> Bytes {
         let mut out = Vec::with_capacity(HEADER + self.sealed.len());
         out.push(self.status.code());
         out.extend_from_slice(self.incarnation.as_bytes());
         out.extend_from_slice(&self.generation.to_be_bytes());
         out.extend_from_slice(self.sealed);
-        out
+        out.into()
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
@@ -40,7 +41,7 @@ macro_rules! forward {
         #[async_trait]
         #[deny(clippy::missing_trait_methods)]
         impl<S: ConnectionStore + ?Sized> ConnectionStore for $pointer<S> {
-            async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>> {
+            async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>> {
                 (**self).read(key).await
             }
             async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>> {

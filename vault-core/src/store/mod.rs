@@ -28,12 +28,15 @@
 mod error;
 mod forward;
 mod record;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+/// Bytes that are cheap to share: a backend that keeps them in memory need not copy them for each read.
+pub use bytes::Bytes;
 
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::record::{
@@ -41,6 +44,7 @@ pub use self::record::{
     FlowRecord, KeyRecord, KeyScope, Lease, LeaseAcquire, LeaseHeld, ListedConnection, NamedPut, Page, Paged,
     Put, RevocationRecord, Version,
 };
+pub use self::watch::{Change, Changes, ConnectionWatch};
 use crate::clock::Timestamp;
 use crate::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 
@@ -78,7 +82,7 @@ pub trait ConnectorStore: fmt::Debug + Send + Sync + 'static {
 #[async_trait]
 pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     /// The token read: [`ConnectionRecord::credential`] alone. The one read that a replica may answer.
-    async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>, StoreError>;
+    async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError>;
 
     /// The whole record, from the primary: it reflects every write that was acknowledged before the call.
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>, StoreError>;

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::clock::Timestamp;
 use crate::entropy::{Entropy, EntropyError};
 use crate::error::ReauthReason;
@@ -201,7 +203,7 @@ pub struct ConnectionRecord {
     /// What listings show (account, scopes, connection config), sealed.
     pub summary: Vec<u8>,
     /// What a token read needs, in one value: status, incarnation, generation and the sealed tokens.
-    pub credential: Vec<u8>,
+    pub credential: Bytes,
     /// What the refresh protocol remembers between steps. Opaque; no secret in it.
     pub refresh: Vec<u8>,
 }

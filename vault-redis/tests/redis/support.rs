@@ -80,7 +80,7 @@ pub(crate) fn connection(key: &ConnectionKey) -> ConnectionRecord {
         created_at: NOW,
         updated_at: NOW,
         summary: vec![1],
-        credential: vec![2],
+        credential: vec![2].into(),
         refresh: vec![3],
     }
 }

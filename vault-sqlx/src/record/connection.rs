@@ -54,7 +54,7 @@ pub(crate) fn values<'a>(
         record.updated_at.as_millis(),
         record.refresh.as_slice(),
         record.summary.as_slice(),
-        record.credential.as_slice(),
+        record.credential.as_ref(),
     ])
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn record(row: &impl Fields) -> Result<ConnectionRecord, StoreError> 
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         summary: row.bytes("summary")?,
-        credential: row.bytes("credential")?,
+        credential: row.bytes("credential")?.into(),
         refresh: row.bytes("refresh")?,
     })
 }

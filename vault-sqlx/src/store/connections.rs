@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, LeaseHeld,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, LeaseHeld,
     ListedConnection, Page, Paged, Put, RevocationRecord, Version,
 };
 
@@ -99,10 +99,10 @@ fn listing(table: &str, narrowed: &str) -> Statement {
 
 #[async_trait]
 impl<E: Engine> ConnectionStore for SqlStore<E> {
-    async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>> {
+    async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>> {
         let statement = &self.sql.connections.read;
         let rows = self.engine.rows(Access::Read, statement, &values![&key.digest()]).await?;
-        rows.first().map(|row| row.bytes("credential")).transpose()
+        rows.first().map(|row| row.bytes("credential").map(Bytes::from)).transpose()
     }
 
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>> {

@@ -46,7 +46,7 @@ pub(crate) fn connection(user: &str, version: i64) -> ConnectionRecord {
         created_at: NOW,
         updated_at: NOW,
         summary: b"sealed summary".to_vec(),
-        credential: b"sealed credential".to_vec(),
+        credential: b"sealed credential".to_vec().into(),
         refresh: Vec::new(),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use vault_core::ReauthReason;
 use vault_core::id::ConnectionKey;
 use vault_core::store::{
-    Condition, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire, Put, Version,
+    Bytes, Condition, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire, Put, Version,
 };
 
 use super::support::{
@@ -21,7 +21,7 @@ pub async fn a_connection_comes_back_as_it_was_put(store: &dyn ConnectionStore) 
         due_at: Some(at(0)),
         expires_at: None,
         summary: Vec::new(),
-        credential: Vec::new(),
+        credential: Bytes::new(),
         refresh: Vec::new(),
         ..connection(&key(&tenant, "empty"))
     };
@@ -40,7 +40,7 @@ pub async fn a_connection_comes_back_as_it_was_put(store: &dyn ConnectionStore) 
         expires_at: Some(at(i64::MAX)),
         updated_at: at(i64::MAX),
         summary: (0..=u8::MAX).collect(),
-        credential: draw::<65_536>().to_vec(),
+        credential: draw::<65_536>().to_vec().into(),
         refresh: draw::<8_192>().to_vec(),
         ..connection(&key(&tenant, "most"))
     };

@@ -120,7 +120,7 @@ pub async fn a_listing_never_holds_a_credential(store: &dyn ConnectionStore) {
     let secrets = [&b"marker-of-the-credential"[..], b"marker-of-the-refresh-state"];
     for n in 0..2 {
         let record = ConnectionRecord {
-            credential: secrets[0].to_vec(),
+            credential: secrets[0].into(),
             refresh: secrets[1].to_vec(),
             ..connection(&key_of(&tenant, user(&format!("u{n}")), "mail", "default"))
         };

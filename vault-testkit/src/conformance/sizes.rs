@@ -20,11 +20,11 @@ pub async fn large_values_come_back_whole(store: &dyn ConnectionStore) {
         let value = |salt: &[u8]| salt.iter().copied().cycle().take(size).collect::<Vec<u8>>();
         let large = ConnectionRecord {
             summary: value(&draw::<251>()),
-            credential: value(&draw::<253>()),
+            credential: value(&draw::<253>()).into(),
             refresh: value(&draw::<255>()),
             ..next(&current)
         };
-        let owed = RevocationRecord { sealed: large.credential.clone(), ..owed(&current, NOW) };
+        let owed = RevocationRecord { sealed: large.credential.to_vec(), ..owed(&current, NOW) };
         let swapped = store.put(&large, Condition::Version(current.version), Some(&owed)).await;
         assert_eq!(swapped.expect(WORKS), Put::Written);
         assert_eq!(store.read(&large.key).await.expect(WORKS).as_ref(), Some(&large.credential));

@@ -94,7 +94,7 @@ pub(crate) fn connection(key: &ConnectionKey) -> ConnectionRecord {
         created_at: NOW,
         updated_at: NOW,
         summary: draw::<24>().to_vec(),
-        credential: draw::<48>().to_vec(),
+        credential: draw::<48>().to_vec().into(),
         refresh: draw::<8>().to_vec(),
     }
 }
@@ -104,7 +104,7 @@ pub(crate) fn next(record: &ConnectionRecord) -> ConnectionRecord {
     ConnectionRecord {
         version: version(),
         generation: record.generation + 1,
-        credential: draw::<48>().to_vec(),
+        credential: draw::<48>().to_vec().into(),
         ..record.clone()
     }
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, FlowInsert, FlowRecord, FlowStore,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, FlowInsert, FlowRecord, FlowStore,
     LeaseAcquire, LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Stores,
     Version,
 };
@@ -96,7 +96,7 @@ impl FlowStore for Flawed {
 
 #[async_trait]
 impl ConnectionStore for Flawed {
-    async fn read(&self, key: &ConnectionKey) -> Result<Option<Vec<u8>>> {
+    async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>> {
         self.0.read(key).await
     }
 

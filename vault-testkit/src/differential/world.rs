@@ -169,7 +169,7 @@ impl World {
             created_at: NOW,
             updated_at: at(step as i64),
             summary: bytes("summary", step),
-            credential: bytes("credential", step),
+            credential: bytes("credential", step).into(),
             refresh: bytes("refresh", step % 3),
         }
     }

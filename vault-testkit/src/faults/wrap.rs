@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
     FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
     ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
@@ -46,7 +46,7 @@ forward! {
         list(tenant: &TenantId, page: &Page) -> Paged<ConnectorRecord>;
     }
     ConnectionStore of connections {
-        read(key: &ConnectionKey) -> Option<Vec<u8>>;
+        read(key: &ConnectionKey) -> Option<Bytes>;
         get(key: &ConnectionKey) -> Option<ConnectionRecord>;
         put(record: &ConnectionRecord, condition: Condition, owed: Option<&RevocationRecord>) -> Put;
         delete(key: &ConnectionKey, version: Version, owed: Option<&RevocationRecord>) -> Put;
