@@ -187,7 +187,7 @@ pub(super) async fn put_off(core: &Core, mut record: crate::store::ConnectionRec
     };
     record.due_at = record.due_at.map(|due_at| due_at.max(retry_at));
     record.version = version;
-    if let Err(error) = core.stores.connections.put(&record, Condition::Version(before), None).await {
+    if let Err(error) = core.stores.connections.put(&record, Condition::Version(before), None, None).await {
         tracing::debug!(%error, "back-off not stored");
     }
 }
