@@ -34,12 +34,7 @@ impl World<'_> {
         match reply {
             Reply::Issued(token) => match heard {
                 Some(sender) => self.go(sender, At::Keep(token)),
-                None => {
-                    self.unheard();
-                    if self.state.past.lapsed && self.model.mode == Mode::LeewayLatest {
-                        self.note(Note::Stray);
-                    }
-                }
+                None => self.unheard(),
             },
             Reply::Refused | Reply::Reused => heard.into_iter().for_each(|sender| self.go(sender, At::Judge)),
         }
@@ -172,7 +167,7 @@ impl World<'_> {
 impl RefreshModel {
     /// Whether a lapse under a live holder excuses anything: as the crate's documentation says.
     pub(crate) const fn tells_lapses(&self) -> bool {
-        matches!(self.mode, Mode::Family | Mode::LeewayLatest)
+        matches!(self.mode, Mode::Family)
     }
 
     /// Whether time may pass: nobody who runs has anything to do, and no request is too old to arrive.

@@ -27,8 +27,6 @@
 //! - Mode `family`: two sends are fatal. The grant may also end after a lease lapsed under a holder that had sent or
 //!   passed the gate, stopped or cut off from the store, or that crashed with its tokens spilled and out of reach
 //!   (`re-lapse` counts these, `re-loss` those after a lost reply).
-//! - Mode `leeway-latest`: if a lease lapsed under such a holder *and* the later of the two replies was lost, then what was
-//!   stored is dead without ever having been sent in doubt. The connection may say `GrantRevoked` (`stray` counts them).
 //!
 //! # What is not in it
 //! Replicas, stores that lose acknowledged writes, clocks that disagree, and fences that start again after a removal:
@@ -39,8 +37,10 @@ mod events;
 mod fair;
 mod faults;
 mod model;
+mod outcome;
 mod process;
 mod provider;
+mod record;
 mod report;
 mod rule;
 mod rules;

@@ -157,6 +157,7 @@ impl Record {
             current: token,
             alternates: Vec::new(),
             promotions: 0,
+            doubt: false,
         }
     }
 }

@@ -34,15 +34,13 @@ pub enum Note {
     ReusedAfterLoss,
     /// The same, after a lease lapsed under a holder that had sent or was about to.
     ReusedAfterLapse,
-    /// A request that left late was answered to nobody, at a provider whose newest reply ends the one before.
-    Stray,
 }
 
 pub(crate) const NOTES: usize = Note::ALL.len();
 
 impl Note {
     /// In the table's order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 10] = [
         Self::Takeover,
         Self::Sibling,
         Self::Promotion,
@@ -53,7 +51,6 @@ impl Note {
         Self::GateShut,
         Self::ReusedAfterLoss,
         Self::ReusedAfterLapse,
-        Self::Stray,
     ];
 
     /// As the table names it.
@@ -70,7 +67,6 @@ impl Note {
             Self::GateShut => "gate",
             Self::ReusedAfterLoss => "re-loss",
             Self::ReusedAfterLapse => "re-lapse",
-            Self::Stray => "stray",
         }
     }
 
@@ -84,7 +80,6 @@ impl Note {
             Self::Promotion => matches!(mode, Mode::LeewaySiblings | Mode::LeewayLatest) && generations > 1,
             Self::ReusedAfterLoss | Self::ReusedAfterLapse => matches!(mode, Mode::Family),
             Self::Discarded => generations > 1,
-            Self::Stray => matches!(mode, Mode::LeewayLatest),
             _ => true,
         }
     }

@@ -124,9 +124,7 @@ impl State {
         let Some(record) = &self.store.record else { return true };
         let mut tokens = self.provider.tokens.iter();
         let lost = tokens.any(|token| token.grant == record.incarnation && token.life == Life::Live);
-        // Of two sends of the token before, the one that nobody heard of was the later: nothing tells that.
-        let stray = self.past.lapsed && self.past.unheard;
-        !lost || stray || record.status == ConnectionStatus::NeedsReauthorization(ReauthReason::LostRotation)
+        !lost || record.status == ConnectionStatus::NeedsReauthorization(ReauthReason::LostRotation)
     }
 
     fn may_be_lost(&self, model: &RefreshModel) -> bool {

@@ -19,6 +19,8 @@ pub struct Rules {
     pub may_send: fn(Duration, Duration, Duration, Duration) -> bool,
     /// Step 9.
     pub after_success: fn(&Spent, Option<&Stored>) -> AfterSuccess,
+    /// Step 9.
+    pub in_doubt: fn(&Spent, &Stored) -> bool,
     /// Step 10.
     pub after_refusal: fn(&Spent, Option<&Stored>, ReauthReason, Duration, Timestamp) -> AfterRefusal,
     /// Step 11.
@@ -34,6 +36,7 @@ impl Rules {
         mark: decide::mark,
         may_send: decide::may_send,
         after_success: decide::after_success,
+        in_doubt: decide::in_doubt,
         after_refusal: decide::after_refusal,
         unmark: decide::unmark,
         reads_again: true,

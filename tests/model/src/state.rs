@@ -57,6 +57,7 @@ pub(crate) struct Record {
     /// Newest last.
     pub(crate) alternates: Vec<Token>,
     pub(crate) promotions: u8,
+    pub(crate) doubt: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -185,6 +186,7 @@ impl Record {
             attempt: self.attempt.map(Attempt::marker),
             alternates: self.alternates.len(),
             promotions: self.promotions.into(),
+            doubt: self.doubt,
         }
     }
 

@@ -124,3 +124,10 @@ fn judging_a_promoted_token_by_the_refusal_of_another_is_caught() {
     let faults = Faults { total: 3, pause: 2, write: 1, ..Faults::NONE };
     assert_caught(Rules { after_refusal, ..Rules::PRODUCTION }, Mode::LeewayLatest, faults, Rule::R3);
 }
+
+#[test]
+fn forgetting_that_a_token_was_sent_twice_is_caught() {
+    let faults = Faults { total: 2, pause: 1, reply: 1, ..Faults::NONE };
+    let rules = Rules { in_doubt: |_, _| false, ..Rules::PRODUCTION };
+    assert_caught(rules, Mode::LeewayLatest, faults, Rule::Lost);
+}

@@ -53,6 +53,8 @@ pub struct Stored {
     pub alternates: usize,
     /// How often another refresh token has taken the current one's place, in this generation.
     pub promotions: u32,
+    /// Whether the current refresh token may have been dead when it was stored: see [`in_doubt`].
+    pub doubt: bool,
 }
 
 /// What one send spent.
@@ -170,6 +172,14 @@ pub fn after_success(spent: &Spent, stored: Option<&Stored>) -> AfterSuccess {
     }
 }
 
+/// Step 9: whether a next generation may be dead although it was issued: the token before it was sent more than once, so
+/// that tokens of the other send, if they got lost, may have taken its place at the provider. Until it has brought a
+/// generation of its own.
+#[must_use]
+pub fn in_doubt(spent: &Spent, stored: &Stored) -> bool {
+    stored.attempt.is_some_and(|attempt| attempt.id != spent.attempt || attempt.sends > 1)
+}
+
 /// Step 10: what a refusal of what was spent says about the connection as it is now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "every case is handled")]
@@ -216,7 +226,7 @@ pub fn after_refusal(
         (Some(_), Some(theirs)) => theirs.sends,
         (None, _) => 0,
     };
-    AfterRefusal::Mark(if unknown > 0 || stored.promotions > 0 {
+    AfterRefusal::Mark(if unknown > 0 || stored.promotions > 0 || stored.doubt {
         ReauthReason::LostRotation
     } else {
         refused

@@ -4,7 +4,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::decide::{BeforeSend, before_send};
-use super::flight::{Goal, Landing};
+use super::flight::{Goal, Landing, Progress};
+use super::import;
 use super::lease::{Asked, Held};
 use super::read::{lives_beyond, needs_reauthorization, not_connected};
 use super::schedule;
@@ -20,6 +21,8 @@ use crate::store::ConnectionStatus;
 
 /// How often a waiting driver looks whether the holder of the lease is done.
 const POLL: Duration = Duration::from_millis(200);
+/// A refresh that another process makes is over by then, or in trouble.
+const PROMPT: Duration = Duration::from_secs(2);
 /// How often a lease may be lost before the send until somebody else's turn has come.
 const ROUNDS: usize = 3;
 /// Sends of one refresh token by one driver, while the outcome stays unknown.
@@ -29,7 +32,7 @@ const SENDS: usize = 2;
 pub(super) struct Driver {
     pub(super) core: Arc<Core>,
     pub(super) goal: Goal,
-    publish: watch::Sender<Option<Landing>>,
+    publish: watch::Sender<Progress>,
 }
 
 /// What comes after a step.
@@ -42,7 +45,7 @@ pub(super) enum Step {
 }
 
 impl Driver {
-    pub(super) const fn new(core: Arc<Core>, goal: Goal, publish: watch::Sender<Option<Landing>>) -> Self {
+    pub(super) const fn new(core: Arc<Core>, goal: Goal, publish: watch::Sender<Progress>) -> Self {
         Self { core, goal, publish }
     }
 
@@ -69,15 +72,26 @@ impl Driver {
 
     /// The first answer counts, but tokens are better than an error that was told before them.
     pub(super) fn publish(&self, landing: Landing) {
-        self.publish.send_if_modified(|published| {
-            let better = match published {
-                None => true,
-                Some(before) => before.is_err() && landing.is_ok(),
+        self.publish.send_if_modified(|progress| {
+            let better = match progress {
+                Progress::Soon | Progress::Delayed => true,
+                Progress::Landed(before) => before.is_err() && landing.is_ok(),
             };
             if better {
-                *published = Some(landing);
+                *progress = Progress::Landed(landing);
             }
             better
+        });
+    }
+
+    /// Whoever has a token that still lives is not kept waiting.
+    fn delay(&self) {
+        self.publish.send_if_modified(|progress| {
+            let soon = matches!(progress, Progress::Soon);
+            if soon {
+                *progress = Progress::Delayed;
+            }
+            soon
         });
     }
 
@@ -104,18 +118,21 @@ impl Driver {
     /// Step 3: the lease, or the answer that another process's refresh gave.
     async fn acquire(&self, holder: AttemptId) -> Result<Result<Held<'_>, Landing>, Error> {
         let Core { clock, settings, .. } = &*self.core;
-        let deadline = clock.monotonic() + 2 * settings.lease_ttl;
+        let began = clock.monotonic();
         loop {
             match Held::ask(&self.core, &self.goal.key, holder).await? {
                 Asked::Ours(lease) => return Ok(Ok(lease)),
                 Asked::Absent => return Ok(Err(Err(not_connected(&self.goal.key)))),
-                Asked::Busy(_) if clock.monotonic() >= deadline => {
+                Asked::Busy(_) if clock.monotonic() >= began + 2 * settings.lease_ttl => {
                     let message = format!("{}: another process is refreshing it", self.goal.key);
                     return Ok(Err(Err(Error::new(ErrorKind::RefreshInProgress, message))));
                 }
                 Asked::Busy(remaining) => {
                     let wait = schedule::jittered(&*self.core.entropy, POLL)?.min(remaining.max(POLL / 10));
                     clock.sleep(wait).await;
+                    if clock.monotonic() >= began + PROMPT {
+                        self.delay();
+                    }
                     let at = self.load().await?;
                     let stored = at.as_ref().map(At::view);
                     let verdict = before_send(self.seen(), stored.as_ref(), Duration::ZERO, self.core.now());
@@ -169,6 +186,9 @@ impl Driver {
                 if attempt.fence != lease.fence && !taken_over {
                     taken_over = true;
                     self.core.report(&Event::RefreshTakenOver { key: self.goal.key.clone() });
+                    // What it got may lie there; at some providers the spent token must not go out again.
+                    import::import_of(&self.core, &self.goal.key).await;
+                    continue;
                 }
                 let fetched = self.registered().await?;
                 settle = self.settle(&fetched);
@@ -182,6 +202,7 @@ impl Driver {
                     {
                         return Ok(Err(landing));
                     }
+                    self.delay();
                     self.wait(until, lease.now(), settle).await?;
                 }
                 (BeforeSend::Send, Some(at)) => return Ok(Ok((at, registered))),

@@ -13,11 +13,11 @@ use crate::store::{ConnectionRecord, ConnectionStatus};
 /// Whatever keeps it from being refreshed, it is put off, so that it does not stand in front of those behind it.
 pub(crate) async fn refresh_due(core: &Arc<Core>, key: &ConnectionKey) -> Result<(), Error> {
     let refreshed = refresh(core, key).await;
-    if refreshed.is_err()
+    if let Err(error) = &refreshed
         && let Ok(Some(record)) = core.stores.connections.get(key).await
         && is_due(&record, core.now())
     {
-        put_off(core, record).await;
+        put_off(core, record, error).await;
     }
     refreshed
 }
@@ -25,7 +25,7 @@ pub(crate) async fn refresh_due(core: &Arc<Core>, key: &ConnectionKey) -> Result
 async fn refresh(core: &Arc<Core>, key: &ConnectionKey) -> Result<(), Error> {
     match core.load(key).await? {
         Some(loaded) if is_due(&loaded.record, core.now()) => {
-            core.flights.join(core, goal(key, &into_read(loaded), false)).await.map(drop)
+            core.flights.join(core, goal(key, &into_read(loaded), false), false).await.map(drop)
         }
         _ => Ok(()),
     }

@@ -23,29 +23,47 @@ pub(crate) struct Goal {
     pub(crate) rejected: bool,
 }
 
+/// How far a flight is.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Progress {
+    /// About to land.
+    #[default]
+    Soon,
+    /// It waits for somebody else, perhaps for longer than a caller would.
+    Delayed,
+    Landed(Landing),
+}
+
 /// The refreshes under way in this process.
 #[derive(Debug, Default)]
-pub(crate) struct Flights(Arc<Mutex<HashMap<Goal, watch::Receiver<Option<Landing>>>>>);
+pub(crate) struct Flights(Arc<Mutex<HashMap<Goal, watch::Receiver<Progress>>>>);
 
 impl Flights {
-    /// Steps 1 and 2. Waits for the flight, which goes on when this is dropped.
-    pub(crate) async fn join(&self, core: &Arc<Core>, goal: Goal) -> Landing {
-        let mut landing = self.board(core, goal)?;
-        let landed = landing.wait_for(Option::is_some).await;
-        match landed.as_deref() {
-            Ok(Some(landing)) => landing.clone(),
-            _ => Err(Error::new(ErrorKind::RefreshInProgress, "the refresh was ended before it answered")),
-        }
+    /// Steps 1 and 2. Waits for the flight, which goes on when this is dropped. `hurried`: for whoever has a token that
+    /// still lives, until it is delayed.
+    pub(crate) async fn join(&self, core: &Arc<Core>, goal: Goal, hurried: bool) -> Landing {
+        let mut progress = self.board(core, goal)?;
+        let answered = |progress: &Progress| match progress {
+            Progress::Soon => false,
+            Progress::Delayed => hurried,
+            Progress::Landed(_) => true,
+        };
+        let why = match progress.wait_for(answered).await.as_deref() {
+            Ok(Progress::Landed(landing)) => return landing.clone(),
+            Ok(_) => "a refresh waits for what came of another",
+            Err(_) => "the refresh was ended before it answered",
+        };
+        Err(Error::new(ErrorKind::RefreshInProgress, why))
     }
 
-    fn board(&self, core: &Arc<Core>, goal: Goal) -> Result<watch::Receiver<Option<Landing>>, Error> {
+    fn board(&self, core: &Arc<Core>, goal: Goal) -> Result<watch::Receiver<Progress>, Error> {
         core.check_open()?;
         let mut flights = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(landing) = flights.get(&goal) {
-            return Ok(landing.clone());
+        if let Some(progress) = flights.get(&goal) {
+            return Ok(progress.clone());
         }
-        let (publish, landing) = watch::channel(None);
-        flights.insert(goal.clone(), landing.clone());
+        let (publish, progress) = watch::channel(Progress::default());
+        flights.insert(goal.clone(), progress.clone());
         let landed = Landed { flights: Arc::clone(&self.0), goal: goal.clone() };
         let driver = Driver::new(Arc::clone(core), goal, publish);
         core.tasks.spawn(async move {
@@ -54,13 +72,13 @@ impl Flights {
             drop(landed);
             driver.end(landing);
         });
-        Ok(landing)
+        Ok(progress)
     }
 }
 
 /// Takes the flight off the board however its task ends.
 struct Landed {
-    flights: Arc<Mutex<HashMap<Goal, watch::Receiver<Option<Landing>>>>>,
+    flights: Arc<Mutex<HashMap<Goal, watch::Receiver<Progress>>>>,
     goal: Goal,
 }
 

@@ -14,7 +14,7 @@
 //! | 6 | write the attempt marker | `send` |
 //! | 7 | send gate: only while the lease certainly outlives the request | `send`, `lease` |
 //! | 8 | ask the provider, at the origin that the grant came from | `send` |
-//! | 9 | new tokens: write until durable, unless the connection moved on | `persist`, `spill` |
+//! | 9 | new tokens: write until durable, unless the connection moved on | `persist`, `keep`, `import` |
 //! | 10 | refused: believed only after one more read, and when no alternate is left | `outcome` |
 //! | 11 | anything else: nothing is known against the grant; back off | `outcome` |
 //! | 12 | release the lease, publish | `driver`, `lease` |
@@ -29,7 +29,10 @@ pub mod decide;
 mod driver;
 mod due;
 mod flight;
+mod import;
+mod keep;
 mod lease;
+mod merge;
 mod outcome;
 mod persist;
 mod read;
@@ -41,8 +44,8 @@ mod state;
 pub(crate) use self::breaker::Breakers;
 pub(crate) use self::due::refresh_due;
 pub(crate) use self::flight::Flights;
+pub(crate) use self::import::import;
 pub use self::read::TokenRequest;
 pub(crate) use self::read::report_rejected;
-pub(crate) use self::spill::import;
 pub use self::spill::{Spill, SpillFolder, Spilled};
 pub(crate) use self::state::State;

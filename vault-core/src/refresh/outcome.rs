@@ -7,14 +7,15 @@ use super::flight::Landing;
 use super::lease::Held;
 use super::read::{needs_reauthorization, not_connected};
 use super::schedule;
-use super::state::{At, LastFailure};
+use super::state::{At, LastFailure, State};
+use crate::clock::Timestamp;
 use crate::connection::set_status;
 use crate::connector::Registered;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, ReauthReason};
 use crate::event::Event;
 use crate::oauth::{Failure, FailureClass};
-use crate::store::{Condition, ConnectionStatus, Put, Version};
+use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, Version};
 
 /// Conflicting writes while judging a refusal.
 const TRIES: usize = 8;
@@ -24,10 +25,28 @@ pub(super) struct Sent {
     /// The record as marked for it.
     pub(super) at: At,
     pub(super) spent: Spent,
-    /// The marker that stood there before.
-    pub(super) before: Option<Attempt>,
+    pub(super) before: Before,
     /// Whether there is another send left when the outcome of this one stays unknown.
     pub(super) may_resend: bool,
+}
+
+/// What stood in the record before a send was marked there.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    pub(super) attempt: Option<Attempt>,
+    due_at: Option<Timestamp>,
+}
+
+impl Before {
+    pub(super) fn of(at: &At) -> Self {
+        Self { attempt: at.view().attempt, due_at: at.loaded.record.due_at }
+    }
+
+    /// Nothing was spent.
+    fn restore(self, at: &mut At, spent: &Spent) {
+        at.state.attempt = unmark(&at.view(), spent, self.attempt);
+        at.loaded.record.due_at = self.due_at;
+    }
 }
 
 impl Driver {
@@ -57,8 +76,8 @@ impl Driver {
                 self.refused(lease, &spent, ReauthReason::InteractionRequired, registered).await
             }
             FailureClass::NotSent | FailureClass::Throttled(_) | FailureClass::ClientMisconfigured => {
-                at.state.attempt = unmark(&at.view(), &spent, before);
-                self.note(&mut at, &failure).await;
+                before.restore(&mut at, &spent);
+                self.note(&mut at, registered, &failure).await;
                 Ok(Step::Done(Err(failure.error)))
             }
             FailureClass::Indeterminate => {
@@ -66,7 +85,7 @@ impl Driver {
                 if may_resend && settle.max(asked).is_zero() {
                     return Ok(Step::Resend);
                 }
-                self.note(&mut at, &failure).await;
+                self.note(&mut at, registered, &failure).await;
                 let wait = Some(settle.max(asked)).filter(|wait| !wait.is_zero());
                 let error = failure.error.with_retry_after(wait);
                 // Who is asked to stay away for longer does not wait here for it.
@@ -144,12 +163,16 @@ impl Driver {
     }
 
     /// Keeps what went wrong, and maintenance from asking again at once. Nothing depends on this write.
-    async fn note(&self, at: &mut At, failure: &Failure) {
+    async fn note(&self, at: &mut At, registered: &Registered, failure: &Failure) {
+        let settle = self.settle(registered);
         let (now, asked) = (self.core.now(), failure.error.retry_after());
         at.state.failures = at.state.failures.saturating_add(1);
         at.state.last_failure = Some(LastFailure { at: now, message: failure.error.to_string() });
         at.state.not_before = asked.map(|after| now.saturating_add(after));
-        if let Some(due_at) = at.loaded.record.due_at
+        let within_leeway = at.retry_within_leeway(&registered.provider.spec().refresh_policy, settle);
+        if let Some(again) = within_leeway.map(|again| again.max(at.state.not_before.unwrap_or(again))) {
+            at.loaded.record.due_at = Some(again);
+        } else if let Some(due_at) = at.loaded.record.due_at
             && let Ok(retry_at) = schedule::retry_at(&self.core, at.state.failures, asked, now)
         {
             at.loaded.record.due_at = Some(due_at.max(retry_at));
@@ -160,8 +183,8 @@ impl Driver {
     }
 
     /// Step 7's gate is shut: nothing was sent. A marker that stays by a fault only costs the next one a wait.
-    pub(super) async fn take_back(&self, mut at: At, spent: &Spent, before: Option<Attempt>) {
-        at.state.attempt = unmark(&at.view(), spent, before);
+    pub(super) async fn take_back(&self, mut at: At, spent: &Spent, before: Before) {
+        before.restore(&mut at, spent);
         if let Err(error) = self.write(&mut at).await {
             tracing::debug!(%error, "a marker was not taken back");
         }
@@ -177,14 +200,16 @@ impl Driver {
     }
 }
 
-/// Puts a connection off that cannot even be looked at properly.
-pub(super) async fn put_off(core: &Core, mut record: crate::store::ConnectionRecord) {
+/// Puts a connection off that cannot even be sent: each time for longer, or for as long as the error says.
+pub(super) async fn put_off(core: &Core, mut record: ConnectionRecord, error: &Error) {
     let before = record.version;
-    let (Ok(retry_at), Ok(version)) =
-        (schedule::retry_at(core, 1, None, core.now()), Version::random(&*core.entropy))
-    else {
-        return;
-    };
+    // A state that is not ours stays as it is.
+    let failures = State::parse(&record.key, &record.refresh).ok().map_or(1, |mut state| {
+        state.failures = state.failures.saturating_add(1);
+        state.store_in(&mut record).map_or(1, |()| state.failures)
+    });
+    let retry_at = schedule::retry_at(core, failures, error.retry_after(), core.now());
+    let (Ok(retry_at), Ok(version)) = (retry_at, Version::random(&*core.entropy)) else { return };
     record.due_at = record.due_at.map(|due_at| due_at.max(retry_at));
     record.version = version;
     if let Err(error) = core.stores.connections.put(&record, Condition::Version(before), None, None).await {

@@ -132,9 +132,10 @@ async fn refreshed(
     fallback: Option<&Read>,
     scopes: &[String],
 ) -> Result<AccessToken, Error> {
+    let hurried = fallback.is_some_and(|read| lives_beyond(&read.tokens, core.now()));
     let landing = tokio::select! {
         biased;
-        landing = core.flights.join(core, goal) => landing,
+        landing = core.flights.join(core, goal, hurried) => landing,
         () = core.clock.sleep(wait) => {
             Err(Error::new(ErrorKind::RefreshInProgress, format!("{key}: a refresh is under way")))
         }

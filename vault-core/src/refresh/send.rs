@@ -6,7 +6,7 @@ use super::breaker::{BreakerId, Outcome};
 use super::decide::{Spent, mark};
 use super::driver::{Driver, Step};
 use super::lease::Held;
-use super::outcome::Sent;
+use super::outcome::{Before, Sent};
 use super::state::At;
 use crate::connect::origin;
 use crate::connector::Registered;
@@ -35,9 +35,17 @@ impl Driver {
         let Some(marker) = mark(&at.view(), attempt, lease.fence, lease.now()) else {
             return Ok(Step::Again);
         };
-        let before = at.view().attempt;
+        let before = Before::of(&at);
         at.state.attempt = Some(marker);
         at.state.max_fence = lease.fence;
+        if before.attempt.is_none() {
+            at.state.unknown_since = Some(marker.started_at);
+        }
+        // Should this process die, another one asks again while the provider still answers.
+        let policy = &registered.provider.spec().refresh_policy;
+        if let Some(again) = at.retry_within_leeway(policy, self.settle(registered)) {
+            at.loaded.record.due_at = Some(at.loaded.record.due_at.map_or(again, |due| due.min(again)));
+        }
         if !self.write(&mut at).await? {
             return Ok(Step::Again);
         }

@@ -1,4 +1,4 @@
-//! Tokens that a store does not take, kept sealed elsewhere until it does: so that a process may end meanwhile.
+//! Where tokens go that a store does not take.
 
 use std::fmt;
 use std::io;
@@ -6,22 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
-
-use super::decide::Spent;
-use super::persist::{Issued, Kept};
-use crate::clock::Timestamp;
-use crate::connection::Credential;
-use crate::core::Core;
-use crate::error::{Error, ErrorKind};
-use crate::event::Event;
-use crate::id::ConnectionKey;
-use crate::seal::{Context, Purpose};
-
-/// The format that is written. Another needs another number.
-const FORM: u8 = 1;
-/// Conflicting writes before an entry is left for the next time.
-const TRIES: usize = 8;
 
 /// A place of last resort for refreshed tokens while the store is down: they are put there, sealed, before anybody gets
 /// them, and brought into the store by whichever process next starts or runs maintenance on the same place.
@@ -34,7 +18,7 @@ pub trait Spill: fmt::Debug + Send + Sync + 'static {
     /// Keeps an entry, in place of one of the same name.
     async fn put(&self, entry: &Spilled) -> io::Result<()>;
 
-    /// All entries.
+    /// All entries that can be read.
     async fn list(&self) -> io::Result<Vec<Spilled>>;
 
     /// Removes an entry; absent is fine.
@@ -57,7 +41,7 @@ pub struct SpillFolder {
     path: Arc<Path>,
 }
 
-const EXTENSION: &str = "spill";
+pub(super) const EXTENSION: &str = "spill";
 
 impl SpillFolder {
     /// In that folder, which is made when it is first needed. Several processes may share it.
@@ -110,7 +94,8 @@ impl Spill for SpillFolder {
                     Ok(bytes) => entries.push(Spilled { name: name.to_owned(), bytes }),
                     // Another process has just brought it in.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(error),
+                    // It stays, and keeps no other from being brought in.
+                    Err(error) => tracing::error!(%error, entry = name, "a spilled entry cannot be read"),
                 }
             }
             entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -127,100 +112,4 @@ impl Spill for SpillFolder {
         })
         .await
     }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Entry {
-    key: ConnectionKey,
-    spent: Spent,
-    due_at: Option<Timestamp>,
-    sealed: Vec<u8>,
-}
-
-impl Entry {
-    fn context(&self) -> Context<'_> {
-        Context {
-            incarnation: Some(self.spent.incarnation),
-            generation: Some(self.spent.generation),
-            subject: Some(self.spent.attempt.as_bytes()),
-            ..Context::of_connection(Purpose::Spill, &self.key)
-        }
-    }
-
-    async fn seal(core: &Core, issued: &Issued) -> Result<Spilled, Error> {
-        let Issued { key, spent, due_at, tokens } = issued;
-        let mut entry = Self { key: key.clone(), spent: *spent, due_at: *due_at, sealed: Vec::new() };
-        let plain = Credential::encode(tokens)?;
-        entry.sealed = core.sealer.seal(&entry.context(), plain.expose_secret()).await?;
-        let name = format!("{:032x}.{EXTENSION}", u128::from_be_bytes(*spent.attempt.as_bytes()));
-        let bytes = postcard::to_extend(&entry, vec![FORM]).map_err(|error| {
-            Error::new(ErrorKind::CorruptRecord, "tokens to spill cannot be encoded").with_source(error)
-        })?;
-        Ok(Spilled { name, bytes })
-    }
-
-    async fn open(core: &Core, spilled: &Spilled) -> Result<Issued, Error> {
-        let corrupt = || Error::new(ErrorKind::CorruptRecord, "a spilled entry is not ours");
-        let rest = spilled.bytes.strip_prefix(&[FORM]).ok_or_else(corrupt)?;
-        let entry: Self = postcard::from_bytes(rest).map_err(|error| corrupt().with_source(error))?;
-        let plain = core.sealer.open(&entry.context(), &entry.sealed).await?;
-        let tokens = Credential::from_bytes(plain.expose_secret())?.into_tokens();
-        let Self { key, spent, due_at, .. } = entry;
-        Ok(Issued { key, spent, tokens, due_at })
-    }
-}
-
-/// Spills what the store does not take. The name of the entry, if there is one now.
-pub(super) async fn put(core: &Core, issued: &Issued) -> Option<String> {
-    let spill = core.spill.as_ref()?;
-    let spilled = match Entry::seal(core, issued).await {
-        Ok(spilled) => spilled,
-        Err(error) => {
-            tracing::error!(%error, "refreshed tokens can neither be stored nor spilled");
-            return None;
-        }
-    };
-    if let Err(error) = spill.put(&spilled).await {
-        tracing::error!(%error, "refreshed tokens can neither be stored nor spilled");
-        return None;
-    }
-    Some(spilled.name)
-}
-
-/// What was spilled is in the store now. An entry that stays is brought in once more, which changes nothing.
-pub(super) async fn remove(core: &Core, name: &str) {
-    if let Some(spill) = &core.spill
-        && let Err(error) = spill.remove(name).await
-    {
-        tracing::warn!(%error, "a spilled entry was not removed");
-    }
-}
-
-/// Brings what was spilled into the store. What cannot be brought in stays where it is.
-pub(crate) async fn import(core: &Core) {
-    let Some(spill) = &core.spill else { return };
-    let entries = match spill.list().await {
-        Ok(entries) => entries,
-        Err(error) => return tracing::error!(%error, "spilled tokens cannot be read"),
-    };
-    for spilled in entries {
-        match import_one(core, &spilled).await {
-            Ok(()) => remove(core, &spilled.name).await,
-            Err(error) => tracing::warn!(%error, entry = spilled.name, "spilled tokens stay where they are"),
-        }
-    }
-}
-
-async fn import_one(core: &Core, spilled: &Spilled) -> Result<(), Error> {
-    let issued = Entry::open(core, spilled).await?;
-    for _ in 0..TRIES {
-        if let Some(kept) = issued.try_keep(core, None).await? {
-            issued.report(core, &kept).await?;
-            if !matches!(kept, Kept::Applied(_)) {
-                core.report(&Event::SpillImported { key: issued.key.clone() });
-            }
-            return Ok(());
-        }
-    }
-    Err(Error::new(ErrorKind::Contended, format!("{} kept changing", issued.key)))
 }

@@ -1,5 +1,7 @@
 //! The record's `refresh` column: how the current tokens came about and what may be under way. In clear, without secrets.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::decide::{Attempt, Stored};
@@ -7,6 +9,7 @@ use crate::clock::Timestamp;
 use crate::connection::{Loaded, Read, TokenSet};
 use crate::error::{Error, ErrorKind};
 use crate::id::{AttemptId, ConnectionKey};
+use crate::provider::spec::RefreshPolicy;
 use crate::store::ConnectionRecord;
 
 /// The format that is written. Another needs another number.
@@ -22,8 +25,12 @@ pub(crate) struct State {
     pub(crate) obtained_by: Option<AttemptId>,
     pub(crate) max_fence: u64,
     pub(crate) attempt: Option<Attempt>,
+    /// When the first of the sends was that `attempt` counts.
+    pub(crate) unknown_since: Option<Timestamp>,
     /// How often another refresh token has become current in this generation.
     pub(crate) promotions: u32,
+    /// The current refresh token may never have been the live one.
+    pub(crate) doubt: bool,
     /// Failures since the last success.
     pub(crate) failures: u32,
     /// The provider asked not to be asked before.
@@ -107,7 +114,15 @@ impl At {
             attempt: state.attempt.filter(|attempt| attempt.generation == record.generation),
             alternates: self.tokens().alternates.len(),
             promotions: state.promotions,
+            doubt: state.doubt,
         }
+    }
+
+    /// When the marked refresh token is to be sent again, if the provider still takes it then.
+    pub(crate) fn retry_within_leeway(&self, policy: &RefreshPolicy, settle: Duration) -> Option<Timestamp> {
+        let again = self.view().attempt?.started_at.saturating_add(settle);
+        let end = self.state.unknown_since?.saturating_add(policy.leeway()?);
+        (again < end).then_some(again)
     }
 
     pub(crate) fn to_read(&self) -> Read {

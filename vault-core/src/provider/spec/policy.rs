@@ -45,6 +45,14 @@ impl RefreshPolicy {
             }
         }
     }
+
+    /// For how long after its first use a spent refresh token still brings tokens.
+    pub(crate) const fn leeway(&self) -> Option<Duration> {
+        match self.reuse {
+            Reuse::Leeway { secs, .. } | Reuse::Idempotent { secs } => Some(Duration::from_secs(secs)),
+            Reuse::Static | Reuse::Strict | Reuse::Family => None,
+        }
+    }
 }
 
 keyword!(RefreshCredential {

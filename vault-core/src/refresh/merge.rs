@@ -1,0 +1,54 @@
+//! Token sets that come of a reply: what it says, and what stays of the old ones.
+
+use super::decide::MAX_ALTERNATES;
+use crate::clock::Timestamp;
+use crate::connection::{Access, TokenSet};
+use crate::oauth::TokenReply;
+
+/// The newest is last. Beyond the limit the oldest goes.
+pub(super) fn keep_alternate(tokens: &mut TokenSet, refresh_token: Option<&str>) {
+    let Some(refresh_token) = refresh_token else { return };
+    let known = tokens.refresh_token.as_deref() == Some(refresh_token)
+        || tokens.alternates.iter().any(|alternate| alternate == refresh_token);
+    if known {
+        return;
+    }
+    if tokens.alternates.len() == MAX_ALTERNATES {
+        zeroize::Zeroize::zeroize(&mut tokens.alternates.remove(0));
+    }
+    tokens.alternates.push(refresh_token.to_owned());
+}
+
+/// The new token set: what the reply does not say stays (RFC 6749 section 6).
+pub(super) fn merged(old: &TokenSet, reply: &TokenReply, now: Timestamp) -> TokenSet {
+    let mut tokens = old.clone();
+    let scopes = reply.scopes.clone().or_else(|| old.default_access().map(|access| access.scopes.clone()));
+    tokens.access = vec![Access {
+        audience: String::new(),
+        token: reply.access_token.expose_secret().to_owned(),
+        expires_at: reply.expires_at,
+        scopes: scopes.unwrap_or_default(),
+    }];
+    if let Some(refresh_token) = &reply.refresh_token {
+        tokens.refresh_token = Some(refresh_token.expose_secret().to_owned());
+        tokens.refresh_expires_at = reply.refresh_expires_at;
+    }
+    tokens.refresh_expires_at = reply.refresh_expires_at.or(tokens.refresh_expires_at);
+    tokens.earliest_refresh_at = reply.earliest_refresh_at;
+    tokens.refreshed_at = now;
+    tokens.alternates.clear();
+    for (name, value) in &reply.config {
+        tokens.config.retain(|(other, _)| other != name);
+        tokens.config.push((name.clone(), value.clone()));
+    }
+    for (name, secret) in &reply.secrets {
+        tokens.secrets.retain(|(other, _)| other != name);
+        tokens.secrets.push((name.clone(), secret.expose_secret().to_owned()));
+    }
+    tokens
+}
+
+pub(super) fn changed(old: &TokenSet, new: &TokenSet) -> bool {
+    let scopes = |tokens: &TokenSet| tokens.default_access().map(|access| access.scopes.clone());
+    old.config != new.config || scopes(old) != scopes(new)
+}
