@@ -78,6 +78,13 @@ impl Driver {
             FailureClass::NotSent | FailureClass::Throttled(_) | FailureClass::ClientMisconfigured => {
                 before.restore(&mut at, &spent);
                 self.note(&mut at, registered, &failure).await;
+                // Nothing was spent: where another process has given the client a new secret, that one is tried.
+                if may_resend
+                    && failure.class == FailureClass::ClientMisconfigured
+                    && let Ok(Some(_)) = self.core.changed_since(registered).await
+                {
+                    return Ok(Step::Resend);
+                }
                 Ok(Step::Done(Err(failure.error)))
             }
             FailureClass::Indeterminate => {
