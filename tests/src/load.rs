@@ -162,7 +162,7 @@ impl Writer {
         let next = next(key, self.current.as_ref());
         let condition =
             self.current.as_ref().map_or(Condition::Absent, |current| Condition::Version(current.version));
-        let put = self.shared.stores.connections.put(&next, condition, None).await;
+        let put = self.shared.stores.connections.put(&next, condition, None, None).await;
         match self.shared.answer(put) {
             Some(Put::Written) => {
                 self.shared.acknowledged.fetch_add(1, Ordering::Relaxed);
@@ -219,7 +219,7 @@ impl Writer {
         let holder = AttemptId::random(&SystemEntropy::default()).expect("random");
         let acquired = self.shared.stores.connections.acquire_lease(key, holder, TTL).await;
         match self.shared.answer(acquired) {
-            Some(LeaseAcquire::Acquired(lease)) => {
+            Some(LeaseAcquire::Acquired(lease, _)) => {
                 if lease.fence <= self.fence && self.shared.promise == Promise::Kept {
                     self.shared.complain(format!("fence {} after {}", lease.fence, self.fence));
                 }

@@ -314,3 +314,88 @@ async fn changes_by_two_processes_at_once_both_count() {
         second.connectors().update(id, back).await.expect("updates");
     }
 }
+
+const FOLLOWED: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn another_process_follows_a_change_within_ten_seconds() {
+    let world = World::start().await;
+    let (second, _) = world.second_vault().await;
+    let id = world.connector.id();
+    let starts = async || world.note(world.connecting("alice").start(&binding()).await).map(drop);
+    let switch = async |on| second.connectors().update(id, ConnectorUpdate::new().enabled(on)).await;
+    starts().await.expect("starts");
+    switch(false).await.expect("switched off");
+    starts().await.expect("it is known as it was");
+    world.clock.advance(FOLLOWED);
+    assert_refused(starts().await, ErrorKind::ConnectorDisabled, "switched off");
+    switch(true).await.expect("switched on");
+    world.clock.advance(FOLLOWED);
+    starts().await.expect("on again");
+    world.faults.reset();
+    for _ in 0..10 {
+        starts().await.expect("starts");
+    }
+    assert_eq!(world.faults.calls("connectors.get"), 0, "it is in memory");
+    second.connectors().delete(id).await.expect("deletes");
+    world.clock.advance(FOLLOWED);
+    assert_refused(starts().await, ErrorKind::UnknownConnector, id.as_str());
+}
+
+#[tokio::test]
+async fn what_is_shown_is_what_is_stored() {
+    let world = World::start().await;
+    world.connect("alice").await.expect("connects");
+    let (second, _) = world.second_vault().await;
+    let id = world.connector.id();
+    second.connectors().update(id, ConnectorUpdate::new().enabled(false)).await.expect("updates");
+    assert!(!world.vault.connectors().get(id).await.expect("is there").is_enabled());
+    let problem = world.user("alice").explain(id).await.expect("explained").connector_problem;
+    assert_eq!(problem, Some(ErrorKind::ConnectorDisabled));
+}
+
+#[tokio::test]
+async fn t17_a_client_that_is_refused_is_looked_up_again() {
+    let world = World::start().await;
+    world.remember(Some(NEXT_SECRET.to_owned()));
+    world.connect("alice").await.expect("connects");
+    let query = world.query("bob").await;
+    let (second, _) = world.second_vault().await;
+    let id = world.connector.id();
+    second.connectors().rotate_secret(id, ClientSecret::new(NEXT_SECRET)).await.expect("rotates");
+    second.connectors().promote_secret(id).await.expect("promotes");
+    change_secret_at_provider(&world);
+
+    world.deliver(&query).await.expect("with the secret that the other process set");
+    world.token("bob").await.expect("a token");
+    world.connect("carol").await.expect("in memory again");
+    let sent = world.provider.count(Endpoint::Token);
+    assert_eq!(sent, 4, "one request was refused");
+}
+
+#[tokio::test]
+async fn t17_a_refresh_whose_client_is_refused_looks_it_up_again() {
+    let world = World::start().await;
+    world.remember(Some(NEXT_SECRET.to_owned()));
+    world.connect("alice").await.expect("connects");
+    let (second, _) = world.second_vault().await;
+    let id = world.connector.id();
+    world.expire_tokens();
+    world.connect("bob").await.expect("keeps the connector in memory");
+    second.connectors().rotate_secret(id, ClientSecret::new(NEXT_SECRET)).await.expect("rotates");
+    second.connectors().promote_secret(id).await.expect("promotes");
+    change_secret_at_provider(&world);
+    assert_eq!(world.token("alice").await.expect("a token").generation(), 2);
+    assert_eq!(world.provider.refreshes().len(), 2, "one was refused");
+}
+
+#[tokio::test]
+async fn c13_what_one_tenant_has_opened_no_other_finds() {
+    let world = World::start().await;
+    world.connect("alice").await.expect("connects");
+    let other = world.vault.tenant("other");
+    let id = world.connector.id();
+    let started = world.note(other.user("alice").connect(id).start(&binding()).await);
+    assert_refused(started, ErrorKind::UnknownConnector, id.as_str());
+    world.connect("bob").await.expect("connects");
+}

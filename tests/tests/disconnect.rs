@@ -278,6 +278,8 @@ async fn a_connector_that_does_not_open_keeps_nobody_connected() {
     let world = sharing().await;
     world.connect("alice").await.expect("alice connects");
     world.sql("UPDATE vault_connectors SET sealed = x'00'").await;
+    // Until then it is in memory.
+    world.clock.advance(Duration::from_secs(10));
     assert_eq!(disconnect(&world, "alice").await, Disconnected::Unsupported);
     assert_not_connected(&world, "alice").await;
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Audit};
 use crate::clock::{Clock, Timestamp};
+use crate::connector::Recent;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) discovery: Discovery,
     pub(crate) jwks: Jwks,
+    pub(crate) connectors: Recent,
     pub(crate) flights: Flights,
     pub(crate) breakers: Breakers,
     /// Where tokens go that the store does not take.

@@ -147,7 +147,7 @@ pub(crate) async fn explain(core: &Core, connection: ConnectionKey) -> Result<Ex
     });
     let owed = listing::owed_by(core, &connection.tenant, &connection.owner).await?;
     let owed: Vec<_> = owed.into_iter().filter(|owed| owed.connection == connection).collect();
-    let connector_problem = match core.registered(&connection.tenant, &connection.connector).await {
+    let connector_problem = match core.stored_connector(&connection.tenant, &connection.connector).await {
         Ok(registered) => registered.registration.check_owner(&connection.owner).err(),
         Err(error) if matches!(error.kind(), ErrorKind::StoreUnavailable) => return Err(error),
         Err(error) => Some(error),

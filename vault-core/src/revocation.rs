@@ -194,7 +194,10 @@ async fn revoke(core: &Core, record: &RevocationRecord) -> Result<Disconnected, 
     let registered = match core.registered(&record.key.tenant, &record.key.connector).await {
         Ok(registered) => registered,
         Err(error) if error.is_retryable() => return Err(error),
-        Err(_) => Registered::detached(&record.key.tenant, &record.key.connector, owed.registration)?,
+        Err(_) => {
+            let (tenant, id) = (&record.key.tenant, &record.key.connector);
+            Arc::new(Registered::detached(tenant, id, owed.registration)?)
+        }
     };
     let grant = Grant {
         client_id: &client_id,

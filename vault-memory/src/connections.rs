@@ -5,7 +5,8 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, Lease,
-    LeaseAcquire, LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError,
+    Version,
 };
 
 use crate::table::{Path, Table, holds, owner_path, page, path};
@@ -35,8 +36,14 @@ impl Row {
         self.held.filter(|held| held.until > now)
     }
 
-    fn is_held_by(&self, holder: AttemptId, fence: u64) -> bool {
+    fn is_held_by(&self, LeaseHolder { holder, fence }: LeaseHolder) -> bool {
         self.fence == fence && self.held.is_some_and(|held| held.holder == holder)
+    }
+
+    fn release(&mut self, holder: LeaseHolder) {
+        if self.is_held_by(holder) {
+            self.held = None;
+        }
     }
 }
 
@@ -68,17 +75,21 @@ impl Connections {
         record: &ConnectionRecord,
         condition: Condition,
         owed: Option<&RevocationRecord>,
+        release: Option<LeaseHolder>,
     ) -> Put {
         let path = key_path(&record.key);
         let current = self.version(&path);
         if !holds(condition, current) {
             return Put::Conflict(current);
         }
-        self.rows.entry(path).and_modify(|row| row.record = record.clone()).or_insert_with(|| Row {
-            record: record.clone(),
-            fence: 0,
-            held: None,
-        });
+        let record = record.clone();
+        match self.rows.get_mut(&path) {
+            None => drop(self.rows.insert(path, Row { record, fence: 0, held: None })),
+            Some(row) => {
+                row.record = record;
+                release.into_iter().for_each(|holder| row.release(holder));
+            }
+        }
         self.owe(owed);
         Put::Written
     }
@@ -120,7 +131,8 @@ impl Connections {
         }
         row.fence += 1;
         row.held = Some(Held { holder, until: now.saturating_add(ttl) });
-        LeaseAcquire::Acquired(Lease { fence: row.fence, granted_at: now })
+        let lease = Lease { fence: row.fence, granted_at: now };
+        LeaseAcquire::Acquired(lease, Box::new(row.record.clone()))
     }
 
     fn renew(
@@ -134,18 +146,16 @@ impl Connections {
         let Some(row) = self.rows.get_mut(&key_path(key)) else {
             return false;
         };
-        let ours = row.is_held_by(holder, fence) && row.held_at(now).is_some();
+        let ours = row.is_held_by(LeaseHolder { holder, fence }) && row.held_at(now).is_some();
         if ours {
             row.held = Some(Held { holder, until: now.saturating_add(ttl) });
         }
         ours
     }
 
-    fn release(&mut self, key: &ConnectionKey, holder: AttemptId, fence: u64) {
-        if let Some(row) = self.rows.get_mut(&key_path(key))
-            && row.is_held_by(holder, fence)
-        {
-            row.held = None;
+    fn release(&mut self, key: &ConnectionKey, holder: LeaseHolder) {
+        if let Some(row) = self.rows.get_mut(&key_path(key)) {
+            row.release(holder);
         }
     }
 
@@ -193,8 +203,9 @@ impl ConnectionStore for MemoryStore {
         record: &ConnectionRecord,
         condition: Condition,
         owed: Option<&RevocationRecord>,
+        release: Option<LeaseHolder>,
     ) -> Result<Put, StoreError> {
-        Ok(lock(&self.shared.connections).put(record, condition, owed))
+        Ok(lock(&self.shared.connections).put(record, condition, owed, release))
     }
 
     async fn delete(
@@ -252,7 +263,7 @@ impl ConnectionStore for MemoryStore {
         holder: AttemptId,
         fence: u64,
     ) -> Result<(), StoreError> {
-        lock(&self.shared.connections).release(key, holder, fence);
+        lock(&self.shared.connections).release(key, LeaseHolder { holder, fence });
         Ok(())
     }
 

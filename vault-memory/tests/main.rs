@@ -68,14 +68,14 @@ async fn r13_leases_do_not_notice_a_wall_clock_that_jumps() {
     let clock = ManualClock::new();
     let store = MemoryStore::with_clock(Arc::new(clock.clone()));
     let record = record();
-    let written = store.put(&record, Condition::Absent, None).await.expect("works");
+    let written = store.put(&record, Condition::Absent, None, None).await.expect("works");
     assert_eq!(written, Put::Written);
     let acquire = async || {
         let holder = AttemptId::random(&SystemEntropy::default()).expect("random");
         let ttl = Duration::from_secs(45);
         store.acquire_lease(&record.key, holder, ttl).await.expect("works")
     };
-    let LeaseAcquire::Acquired(first) = acquire().await else {
+    let LeaseAcquire::Acquired(first, _) = acquire().await else {
         panic!("a new record has no lease");
     };
     assert_eq!(first.granted_at, clock.now().into());
@@ -86,7 +86,7 @@ async fn r13_leases_do_not_notice_a_wall_clock_that_jumps() {
     assert_eq!(acquire().await, LeaseAcquire::Held { remaining });
     clock.jump_wall(-9 * 3600);
     clock.advance(Duration::from_secs(1));
-    let LeaseAcquire::Acquired(second) = acquire().await else {
+    let LeaseAcquire::Acquired(second, _) = acquire().await else {
         panic!("the first lease has lapsed");
     };
     assert_eq!(second.fence, first.fence + 1);

@@ -5,7 +5,7 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire,
-    LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
 use crate::link::Effect;
@@ -43,6 +43,7 @@ impl ConnectionStore for RedisStore {
         record: &ConnectionRecord,
         condition: Condition,
         owed: Option<&RevocationRecord>,
+        release: Option<LeaseHolder>,
     ) -> Result<Put, StoreError> {
         let due_at = record.due_at.filter(|_| record.status == ConnectionStatus::Active);
         let first = Entry {
@@ -56,7 +57,7 @@ impl ConnectionStore for RedisStore {
                 ("refresh", record.refresh.clone()),
             ],
         };
-        self.change("putting a connection", &record.key, When::Holds(condition), first, owed).await
+        self.change("putting a connection", &record.key, When::Holds(condition), first, owed, release).await
     }
 
     async fn delete(
@@ -72,7 +73,7 @@ impl ConnectionStore for RedisStore {
             fields: Vec::new(),
         };
         let when = When::Holds(Condition::Version(version));
-        self.change("deleting a connection", key, when, first, owed).await
+        self.change("deleting a connection", key, when, first, owed, None).await
     }
 
     async fn list(
@@ -162,7 +163,7 @@ impl ConnectionStore for RedisStore {
         let shard = self.shard_of(&record.key);
         let when = When::Holds(Condition::Version(version));
         let entries = vec![self.owed_entry(record)];
-        let written = self.write("rewriting an owed revocation", shard, when, 0, entries).await?;
+        let written = self.write("rewriting an owed revocation", shard, when, 0, None, entries).await?;
         Ok(matches!(written, Outcome::Written))
     }
 
@@ -174,7 +175,7 @@ impl ConnectionStore for RedisStore {
             fixed: entry::owed(key, id),
             fields: Vec::new(),
         };
-        self.write("forgetting an owed revocation", shard, When::Any, 0, vec![gone]).await?;
+        self.write("forgetting an owed revocation", shard, When::Any, 0, None, vec![gone]).await?;
         Ok(())
     }
 }
@@ -196,10 +197,11 @@ impl RedisStore {
         when: When,
         first: Entry,
         owed: Option<&RevocationRecord>,
+        release: Option<LeaseHolder>,
     ) -> Result<Put, StoreError> {
         let mut entries = vec![first];
         entries.extend(owed.map(|owed| self.owed_entry(owed)));
-        match self.write(doing, self.shard_of(key), when, 0, entries).await? {
+        match self.write(doing, self.shard_of(key), when, 0, release, entries).await? {
             Outcome::Conflict(there) => Ok(Put::Conflict(there)),
             Outcome::Written => Ok(Put::Written),
             Outcome::Taken => Err(record::corrupt("nothing of a connection is unique")),

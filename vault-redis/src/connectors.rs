@@ -42,7 +42,7 @@ impl ConnectorStore for RedisStore {
         };
         let shard = self.shared.names.shard_of_tenant(tenant);
         let when = When::Holds(condition);
-        match self.write("putting a connector", shard, when, unique, vec![entry]).await? {
+        match self.write("putting a connector", shard, when, unique, None, vec![entry]).await? {
             Outcome::Conflict(there) => Ok(NamedPut::Conflict(there)),
             Outcome::Taken => Ok(NamedPut::NameTaken),
             Outcome::Written => Ok(NamedPut::Written),
@@ -63,7 +63,7 @@ impl ConnectorStore for RedisStore {
         };
         let shard = self.shared.names.shard_of_tenant(tenant);
         let when = When::Holds(Condition::Version(version));
-        let written = self.write("deleting a connector", shard, when, 0, vec![entry]).await?;
+        let written = self.write("deleting a connector", shard, when, 0, None, vec![entry]).await?;
         Ok(matches!(written, Outcome::Written))
     }
 

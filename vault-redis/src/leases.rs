@@ -3,11 +3,11 @@ use std::time::Duration;
 use redis::{Value, from_redis_value};
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey};
-use vault_core::store::{Lease, LeaseAcquire, LeaseHeld, StoreError};
+use vault_core::store::{ConnectionRecord, Lease, LeaseAcquire, LeaseHeld, StoreError};
 
 use crate::RedisStore;
 use crate::link::Effect;
-use crate::record::corrupt;
+use crate::record::{self, corrupt};
 use crate::script::{ACQUIRE, LEASE, RELEASE, RENEW};
 
 impl RedisStore {
@@ -20,17 +20,18 @@ impl RedisStore {
         let (keys, ttl) = ([self.connection_name(key)], millis(ttl));
         let args = [holder.as_bytes(), ttl.as_bytes()];
         let doing = "acquiring a lease";
-        let answer: Vec<i64> = self.shared.link.script(doing, &ACQUIRE, &keys, &args, Effect::Write).await?;
-        match answer[..] {
+        let answer: Vec<Value> =
+            self.shared.link.script(doing, &ACQUIRE, &keys, &args, Effect::Write).await?;
+        match &answer[..] {
             [] => Ok(LeaseAcquire::Absent),
-            [0, remaining] => {
+            [Value::Int(0), Value::Int(remaining)] => {
                 let remaining = Duration::from_millis(remaining.unsigned_abs());
                 Ok(LeaseAcquire::Held { remaining })
             }
-            [1, fence, now] => Ok(LeaseAcquire::Acquired(Lease {
-                fence: fence.unsigned_abs(),
-                granted_at: Timestamp::from_millis(now),
-            })),
+            [Value::Int(1), Value::Int(fence), Value::Int(now), fields @ ..] => {
+                let lease = Lease { fence: fence.unsigned_abs(), granted_at: Timestamp::from_millis(*now) };
+                Ok(LeaseAcquire::Acquired(lease, Box::new(record(fields)?)))
+            }
             _ => Err(corrupt("not an answer of the script")),
         }
     }
@@ -76,6 +77,15 @@ impl RedisStore {
         let doing = "reading the clock";
         let (seconds, micros): (i64, i64) = self.shared.link.run(doing, &at, time, Effect::Read).await?;
         Ok(Timestamp::from_millis(seconds * 1_000 + micros / 1_000))
+    }
+}
+
+fn record(fields: &[Value]) -> Result<ConnectionRecord, StoreError> {
+    match fields {
+        [Value::BulkString(record), Value::BulkString(credential), Value::BulkString(refresh)] => {
+            record::connection(record, credential.clone(), refresh.clone())
+        }
+        _ => Err(corrupt("a connection without all its fields")),
     }
 }
 

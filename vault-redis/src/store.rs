@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use redis::Value;
-use vault_core::store::{Condition, Cursor, Page, Paged, StoreError, Version};
+use vault_core::store::{Condition, Cursor, LeaseHolder, Page, Paged, StoreError, Version};
 
 use crate::RedisStore;
 use crate::join::all;
@@ -49,13 +49,15 @@ pub(crate) struct Row {
 
 impl RedisStore {
     /// Writes the first record if it is as it must be, and the others with it. All are of one shard. `unique` is the
-    /// length of the beginning of the first record's moving entry that no other entry may have.
+    /// length of the beginning of the first record's moving entry that no other entry may have. `release` is whose lease on
+    /// the first record ends with the write.
     pub(crate) async fn write(
         &self,
         doing: &'static str,
         shard: u16,
         when: When,
         unique: usize,
+        release: Option<LeaseHolder>,
         entries: Vec<Entry>,
     ) -> Result<Outcome, StoreError> {
         let when = match when {
@@ -65,6 +67,10 @@ impl RedisStore {
         };
         let mut keys = vec![self.shared.names.index(shard)];
         let mut args = vec![when.into_bytes(), unique.to_string().into_bytes()];
+        args.extend(match release {
+            None => [Vec::new(), Vec::new()],
+            Some(LeaseHolder { holder, fence }) => [holder.as_bytes().to_vec(), fence.to_string().into()],
+        });
         for entry in entries {
             keys.push(entry.key);
             args.push(entry.moving.unwrap_or_default().into_bytes());

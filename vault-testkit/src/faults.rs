@@ -182,8 +182,8 @@ impl FaultStore {
 
     fn granted(&self, answer: LeaseAcquire) -> LeaseAcquire {
         match answer {
-            LeaseAcquire::Acquired(lease) => {
-                LeaseAcquire::Acquired(Lease { granted_at: self.time(lease.granted_at), ..lease })
+            LeaseAcquire::Acquired(lease, record) => {
+                LeaseAcquire::Acquired(Lease { granted_at: self.time(lease.granted_at), ..lease }, record)
             }
             other => other,
         }

@@ -6,7 +6,8 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey as Key, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord as Record, ConnectionStatus, ConnectionStore, Lease,
-    LeaseAcquire, LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord as Owed, Version,
+    LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord as Owed,
+    Version,
 };
 
 use crate::{RedbStore, Result, get, path, set, swap};
@@ -43,18 +44,21 @@ fn of_owed(key: &Key, id: RevocationId) -> Vec<u8> {
 }
 
 impl RedbStore {
-    /// Puts `new`, or nothing, in the record's place, and stores what is owed if that happened.
+    /// Puts `new`, or nothing, in the record's place; if that happened, stores what is owed and frees the lease.
     async fn replace(
         &self,
         at: &Key,
         when: Condition,
         new: Option<Record>,
         owed: Option<&Owed>,
+        release: Option<LeaseHolder>,
     ) -> Result<Put> {
         let (path, owed) = (of(at), owed.cloned());
         self.write(move |rows| {
             let row = |old: Option<Leased>| {
                 let (fence, held) = old.map_or((0, None), |old| (old.fence, old.held));
+                let ours = |by| release.is_some_and(|ours| (ours.holder, ours.fence) == (by, fence));
+                let held = held.filter(|(by, _)| !ours(*by));
                 new.map(|record| Leased { record, fence, held })
             };
             let put = swap(rows, &path, when, |old| old.record.version, row)?;
@@ -92,12 +96,18 @@ impl ConnectionStore for RedbStore {
         Ok(self.row(of(key)).await?.map(|row: Leased| row.record))
     }
 
-    async fn put(&self, record: &Record, condition: Condition, owed: Option<&Owed>) -> Result<Put> {
-        self.replace(&record.key, condition, Some(record.clone()), owed).await
+    async fn put(
+        &self,
+        record: &Record,
+        condition: Condition,
+        owed: Option<&Owed>,
+        release: Option<LeaseHolder>,
+    ) -> Result<Put> {
+        self.replace(&record.key, condition, Some(record.clone()), owed, release).await
     }
 
     async fn delete(&self, key: &Key, version: Version, owed: Option<&Owed>) -> Result<Put> {
-        self.replace(key, Condition::Version(version), None, owed).await
+        self.replace(key, Condition::Version(version), None, owed, None).await
     }
 
     async fn list(&self, filter: &ConnectionFilter, page: &Page) -> Result<Paged<ListedConnection>> {
@@ -125,7 +135,8 @@ impl ConnectionStore for RedbStore {
             }
             row.fence += 1;
             row.held = Some((holder, now.saturating_add(ttl)));
-            LeaseAcquire::Acquired(Lease { fence: row.fence, granted_at: now })
+            let lease = Lease { fence: row.fence, granted_at: now };
+            LeaseAcquire::Acquired(lease, Box::new(row.record.clone()))
         };
         Ok(self.lease(key, acquire).await?.unwrap_or(LeaseAcquire::Absent))
     }

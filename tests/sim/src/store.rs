@@ -10,7 +10,7 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
-    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
+    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld, LeaseHolder,
     ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, StoreErrorKind, Version,
 };
 use vault_memory::MemoryStore;
@@ -80,6 +80,13 @@ impl SimStore {
     }
 }
 
+fn released(world: &mut World, pid: Pid, conn: usize, holder: AttemptId) {
+    if world.leases[conn].is_some_and(|held| held.holder == holder) {
+        world.leases[conn] = None;
+        world.note(Some(pid), Some(conn), What::Released { holder });
+    }
+}
+
 #[async_trait]
 impl ConnectionStore for SimStore {
     async fn read(&self, key: &ConnectionKey) -> Answer<Option<Bytes>> {
@@ -97,6 +104,7 @@ impl ConnectionStore for SimStore {
         record: &ConnectionRecord,
         condition: Condition,
         owed: Option<&RevocationRecord>,
+        release: Option<LeaseHolder>,
     ) -> Answer<Put> {
         let (record, owed) = (record.clone(), owed.cloned());
         let key = record.key.clone();
@@ -107,10 +115,13 @@ impl ConnectionStore for SimStore {
                 (Some(Plant::IgnoreVersions), None) => Condition::Absent,
                 _ => condition,
             };
-            let put = at_once(ConnectionStore::put(inner, &record, condition, owed.as_ref()))?;
+            let put = at_once(ConnectionStore::put(inner, &record, condition, owed.as_ref(), release))?;
             match (put, conn) {
                 (Put::Written, Some(conn)) => {
                     audit::written(world, pid, conn, there.as_ref(), &record, owed.as_ref());
+                    if let Some(LeaseHolder { holder, .. }) = release {
+                        released(world, pid, conn, holder);
+                    }
                 }
                 _ => world.note(Some(pid), conn, What::Acted { call: 0, outcome: "conflict".into() }),
             }
@@ -158,7 +169,7 @@ impl ConnectionStore for SimStore {
         let wanted = key.clone();
         self.call("acquire", Some(key), move |world, inner, pid, conn| {
             let leased = at_once(inner.acquire_lease(&wanted, holder, ttl))?;
-            if let (LeaseAcquire::Acquired(lease), Some(conn)) = (leased, conn) {
+            if let (LeaseAcquire::Acquired(lease, _), Some(conn)) = (&leased, conn) {
                 let until = world.now() + ttl;
                 let lapsed = world.leases[conn].is_some_and(|held| held.holder != holder);
                 world.leases[conn] = Some(Held { holder, until });
@@ -195,11 +206,8 @@ impl ConnectionStore for SimStore {
         let wanted = key.clone();
         self.call("release", Some(key), move |world, inner, pid, conn| {
             at_once(inner.release_lease(&wanted, holder, fence))?;
-            if let Some(conn) = conn
-                && world.leases[conn].is_some_and(|held| held.holder == holder)
-            {
-                world.leases[conn] = None;
-                world.note(Some(pid), Some(conn), What::Released { holder });
+            if let Some(conn) = conn {
+                released(world, pid, conn, holder);
             }
             Ok(())
         })

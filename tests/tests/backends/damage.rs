@@ -36,7 +36,7 @@ impl<'a> Intruder<'a> {
         let record = self.record(user).await;
         let version = Version::random(&SystemEntropy::default()).expect("random");
         let planted = ConnectionRecord { version, credential: credential.into(), ..record.clone() };
-        let put = self.stores.connections.put(&planted, Condition::Version(record.version), None).await;
+        let put = self.stores.connections.put(&planted, Condition::Version(record.version), None, None).await;
         assert_eq!(put.expect("the store works"), Put::Written);
     }
 

@@ -112,7 +112,7 @@ async fn s11_a_full_disk_is_unavailable_and_leaves_no_partial_write() {
         let record = connection(&format!("user {n}"), 1);
         let record = ConnectionRecord { credential: vec![n; MIB as usize].into(), ..record };
         let owed = owed(&connection(&format!("former user {n}"), 1), n);
-        match store.put(&record, Condition::Absent, Some(&owed)).await {
+        match store.put(&record, Condition::Absent, Some(&owed), None).await {
             Ok(put) => assert_eq!(put, Put::Written),
             Err(error) => {
                 assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{error:?}");
@@ -132,7 +132,7 @@ async fn s11_a_full_disk_is_unavailable_and_leaves_no_partial_write() {
     assert!(store.get(&connection("user 0", 1).key).await.expect("readable").is_some());
 
     let _server = on(server, |server| server.limit_files(None)).await;
-    let put = store.put(&record, Condition::Absent, Some(&owed)).await;
+    let put = store.put(&record, Condition::Absent, Some(&owed), None).await;
     assert_eq!(put.expect("there is room again"), Put::Written);
     assert_eq!(count().await, before + 1);
 }
@@ -147,7 +147,7 @@ async fn a_server_that_hangs_is_unavailable_in_bounded_time() {
     let options = options.response_timeout(Duration::from_millis(500));
     let store = options.connect(&server.url()).await.expect("the server works");
     let record = connection("alice", 1);
-    let put = store.put(&record, Condition::Absent, None).await;
+    let put = store.put(&record, Condition::Absent, None, None).await;
     assert_eq!(put.expect("works"), Put::Written);
 
     let server = on(server, Postgres::pause).await;

@@ -64,19 +64,19 @@ async fn s11_a_full_redis_takes_no_writes_and_can_be_read() {
     let server = blocking(|| Redis::start(&Options::default())).await;
     let store = RedisStore::connect(server.url()).await.expect("the server works");
     let record = connection("alice", 1);
-    let put = store.put(&record, Condition::Absent, None).await;
+    let put = store.put(&record, Condition::Absent, None, None).await;
     assert_eq!(put.expect("there is room"), Put::Written);
 
     let server = on(server, |server| server.command(&["CONFIG", "SET", "maxmemory", "1"]).map(drop)).await;
     let other = connection("bob", 1);
-    let error = store.put(&other, Condition::Absent, None).await.expect_err("full");
+    let error = store.put(&other, Condition::Absent, None, None).await.expect_err("full");
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     assert!(error.is_retryable());
     assert_eq!(store.get(&other.key).await.expect("readable"), None);
     assert_eq!(store.get(&record.key).await.expect("readable"), Some(record));
 
     let _server = on(server, |server| server.command(&["CONFIG", "SET", "maxmemory", "0"]).map(drop)).await;
-    let put = store.put(&other, Condition::Absent, None).await;
+    let put = store.put(&other, Condition::Absent, None, None).await;
     assert_eq!(put.expect("there is room again"), Put::Written);
 }
 
@@ -85,7 +85,7 @@ async fn s08_a_flushed_redis_is_empty_and_goes_on() {
     let server = blocking(|| Redis::start(&Options::default())).await;
     let store = RedisStore::connect(server.url()).await.expect("the server works");
     let record = connection("alice", 1);
-    let put = store.put(&record, Condition::Absent, None).await;
+    let put = store.put(&record, Condition::Absent, None, None).await;
     assert_eq!(put.expect("works"), Put::Written);
     let _server = on(server, |server| {
         server.command(&["FLUSHALL"])?;
@@ -93,8 +93,8 @@ async fn s08_a_flushed_redis_is_empty_and_goes_on() {
     })
     .await;
     assert_eq!(store.read(&record.key).await.expect("works"), None);
-    let put = store.put(&record, Condition::Version(record.version), None).await;
+    let put = store.put(&record, Condition::Version(record.version), None, None).await;
     assert_eq!(put.expect("works"), Put::Conflict(None));
-    let put = store.put(&record, Condition::Absent, None).await;
+    let put = store.put(&record, Condition::Absent, None, None).await;
     assert_eq!(put.expect("works"), Put::Written);
 }

@@ -29,14 +29,14 @@ async fn a_statement_timeout_is_busy_and_nothing_is_written() {
 
         let locked = lock(&host, &schema).await;
         let condition = Condition::Version(record.version);
-        let error = impatient.put(&changed(&record), condition, Some(&owed(&record, 1))).await;
+        let error = impatient.put(&changed(&record), condition, Some(&owed(&record, 1)), None).await;
         let error = error.expect_err("locked");
         assert_eq!(error.kind(), StoreErrorKind::Busy);
         assert!(error.is_retryable());
         assert_unchanged(&impatient, &record).await;
 
         locked.rollback().await.expect("unlocked");
-        let put = impatient.put(&changed(&record), condition, None).await;
+        let put = impatient.put(&changed(&record), condition, None, None).await;
         assert_eq!(put.expect("the lock is gone"), Put::Written);
     }
 }
@@ -52,7 +52,7 @@ async fn s10_a_connection_killed_in_a_write_leaves_nothing_and_is_replaced() {
         let (store, record) = (store.clone(), record.clone());
         async move {
             let condition = Condition::Version(record.version);
-            store.put(&changed(&record), condition, Some(&owed(&record, 1))).await
+            store.put(&changed(&record), condition, Some(&owed(&record, 1)), None).await
         }
     });
     let waiting = format!(
@@ -68,7 +68,7 @@ async fn s10_a_connection_killed_in_a_write_leaves_nothing_and_is_replaced() {
     locked.rollback().await.expect("unlocked");
 
     assert_unchanged(&store, &record).await;
-    let put = store.put(&changed(&record), Condition::Version(record.version), None).await;
+    let put = store.put(&changed(&record), Condition::Version(record.version), None, None).await;
     assert_eq!(put.expect("on a new connection"), Put::Written);
 }
 
@@ -79,7 +79,7 @@ async fn s10_a_server_that_turns_read_only_says_so_and_can_be_read() {
     insert(&store, &record).await.expect("works");
 
     let read_only = on(pool_with("default_transaction_read_only=on"), &schema);
-    let error = read_only.put(&changed(&record), Condition::Version(record.version), None).await;
+    let error = read_only.put(&changed(&record), Condition::Version(record.version), None, None).await;
     let error = error.expect_err("read-only");
     assert_eq!(error.kind(), StoreErrorKind::ReadOnly);
     assert!(error.is_retryable());

@@ -38,7 +38,7 @@ async fn a_user_without_the_right_to_create_tables_can_start_and_work() {
     store.migrate().await.expect("up to date");
     let record = connection("alice", 1);
     insert(&store, &record).await.expect("works");
-    let put = store.put(&changed(&record), Condition::Version(record.version), None).await;
+    let put = store.put(&changed(&record), Condition::Version(record.version), None, None).await;
     assert_eq!(put.expect("works"), Put::Written);
 
     let error = on(unprivileged(&host, &schema).await, &unique_name()).migrate().await;

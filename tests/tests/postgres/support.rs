@@ -90,7 +90,7 @@ pub(crate) fn owed(record: &ConnectionRecord, id: u8) -> RevocationRecord {
 }
 
 pub(crate) async fn insert(store: &PostgresStore, record: &ConnectionRecord) -> Result<(), StoreError> {
-    let put = store.put(record, Condition::Absent, None).await?;
+    let put = store.put(record, Condition::Absent, None, None).await?;
     assert_eq!(put, Put::Written);
     Ok(())
 }

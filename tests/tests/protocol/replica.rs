@@ -8,7 +8,7 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, LeaseHeld,
-    ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
 use super::*;
@@ -39,8 +39,9 @@ impl ConnectionStore for Lagging {
         record: &ConnectionRecord,
         condition: Condition,
         owed: Option<&RevocationRecord>,
+        release: Option<LeaseHolder>,
     ) -> Result<Put, StoreError> {
-        self.primary.put(record, condition, owed).await
+        self.primary.put(record, condition, owed, release).await
     }
 
     async fn delete(

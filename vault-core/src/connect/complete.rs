@@ -121,7 +121,7 @@ async fn undo(core: &Core, redeemed: &Redeemed, kept: &[Kept]) -> Result<Connect
 /// What the code was exchanged for, with all that storing it takes.
 struct Redeemed {
     flow: Flow,
-    registered: Registered,
+    registered: Arc<Registered>,
     grants: Vec<(ConnectionKey, New)>,
 }
 
@@ -140,11 +140,45 @@ async fn redeem(
     if callback.connector.as_ref().is_some_and(|connector| *connector != record.connector) {
         return Err(invalid("the callback came to another connector's path"));
     }
-    let registered = core.registered(&record.tenant, &record.connector).await?;
+    let mut registered = core.registered(&record.tenant, &record.connector).await?;
+    let mut exchanged = exchange(core, record, callback, &flow, &registered).await;
+    // The client was refused, not the code: where another process has given it a new secret, that one is tried.
+    if exchanged.as_ref().is_err_and(|error| *error.kind() == ErrorKind::ProviderMisconfigured)
+        && let Ok(Some(changed)) = core.changed_since(&registered).await
+    {
+        exchanged = exchange(core, record, callback, &flow, &changed).await;
+        registered = changed;
+    }
+    let Exchanged { endpoints, captured, grants: issued } = exchanged?;
+    let mut grants = Vec::new();
+    for grant in issued {
+        let slot = grant.slot.as_ref().map(Slot::new).transpose()?;
+        let slot = slot.unwrap_or_else(|| record.slot.clone());
+        let new = judge(core, &registered, &endpoints, &flow, &captured, grant).await?;
+        grants.push((ConnectionKey { slot, ..flow::key(record) }, new));
+    }
+    Ok(Redeemed { flow, registered, grants })
+}
+
+/// What came for the code, not judged yet.
+struct Exchanged {
+    endpoints: Endpoints,
+    captured: BTreeMap<String, String>,
+    grants: Vec<oauth::Grant>,
+}
+
+/// Holds the callback against the flow and the connector as it is now, then sends the code.
+async fn exchange(
+    core: &Core,
+    record: &FlowRecord,
+    callback: &Callback,
+    flow: &Flow,
+    registered: &Registered,
+) -> Result<Exchanged, Error> {
     registered.registration.check_owner(&record.owner)?;
     let spec = registered.provider.spec();
     let endpoints = registered.endpoints(core, &flow.config).await?;
-    check_callback(callback, &flow, spec, &endpoints)?;
+    check_callback(callback, flow, spec, &endpoints)?;
     if flow.client_id != registered.registration.client_id || flow.token_endpoint != endpoints.token.as_str()
     {
         return Err(cancelled("the connector changed while the user was away"));
@@ -161,15 +195,9 @@ async fn redeem(
         callback: &callback.texts(),
         state: Some(&callback.state),
     };
-    let exchanged = registered.client(core, &endpoints).exchange(&exchange).await;
-    let mut grants = Vec::new();
-    for grant in exchanged.map_err(|failure| failure.error)? {
-        let slot = grant.slot.as_ref().map(Slot::new).transpose()?;
-        let slot = slot.unwrap_or_else(|| record.slot.clone());
-        let new = judge(core, &registered, &endpoints, &flow, &captured, grant).await?;
-        grants.push((ConnectionKey { slot, ..flow::key(record) }, new));
-    }
-    Ok(Redeemed { flow, registered, grants })
+    let grants = registered.client(core, &endpoints).exchange(&exchange).await;
+    let grants = grants.map_err(|failure| failure.error)?;
+    Ok(Exchanged { endpoints, captured, grants })
 }
 
 pub(super) fn cancelled(why: &'static str) -> Error {

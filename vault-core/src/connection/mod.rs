@@ -87,7 +87,7 @@ impl Core {
         condition: Condition,
         owed: Option<&RevocationRecord>,
     ) -> Result<Put, Error> {
-        let error = match self.stores.connections.put(record, condition, owed).await {
+        let error = match self.stores.connections.put(record, condition, owed, None).await {
             Err(error) if error.is_retryable() => error,
             done => return Ok(done?),
         };

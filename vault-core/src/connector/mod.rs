@@ -1,11 +1,13 @@
 //! Connectors: the host's OAuth applications at providers, registered at run time.
 
+mod recent;
 mod registration;
 mod registry;
 
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+pub(crate) use self::recent::Recent;
 pub(crate) use self::registration::{Field, Registration, check_redirect_uri};
 pub use self::registry::Connectors;
 pub(crate) use self::registry::Registered;

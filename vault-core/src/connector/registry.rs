@@ -26,6 +26,10 @@ const PAGE: u32 = 200;
 
 /// The connectors of one tenant.
 ///
+/// What is changed here counts at once for everything that begins in this process after the change. Other processes keep
+/// a connector in memory and follow within ten seconds; sooner where the provider refuses a client whose secret was
+/// changed. What is shown or changed here is always read from the store.
+///
 /// # Errors
 /// Every method can fail with [`ErrorKind::StoreUnavailable`], with a key or sealing error, and, where it names a
 /// connector, with [`ErrorKind::UnknownConnector`].
@@ -73,7 +77,7 @@ impl Connectors {
     /// # Errors
     /// As the type says.
     pub async fn get(&self, id: &ConnectorId) -> Result<Connector, Error> {
-        Ok(self.core.registered(&self.tenant, id).await?.view())
+        Ok(self.core.stored_connector(&self.tenant, id).await?.view())
     }
 
     /// The connector of that name, if there is one.
@@ -174,7 +178,9 @@ impl Connectors {
                     format!("connector {id} still has connections"),
                 ));
             }
-            if self.core.stores.connectors.delete(&self.tenant, id, record.version).await? {
+            let deleted = self.core.stores.connectors.delete(&self.tenant, id, record.version).await;
+            self.core.connectors.forget(&self.tenant, id);
+            if deleted? {
                 return Ok(());
             }
         }
@@ -183,7 +189,7 @@ impl Connectors {
 
     /// Disconnects every connection through the connector, then revokes the grants:
     /// [`Vault::revoke_all`](crate::Vault::revoke_all) for one connector. Switch it off first, with
-    /// [`ConnectorUpdate::enabled`].
+    /// [`ConnectorUpdate::enabled`], and where other processes connect users, give them the ten seconds to follow.
     ///
     /// # Errors
     /// [`ErrorKind::ShuttingDown`]. Everything else is in the report.
@@ -201,14 +207,16 @@ impl Connectors {
         mut change: impl FnMut(&mut Registered) -> Result<(), Error> + Send,
     ) -> Result<Connector, Error> {
         for _ in 0..TRIES {
-            let mut registered = self.core.registered(&self.tenant, id).await?;
+            let mut registered = self.core.stored_connector(&self.tenant, id).await?;
             let before = registered.record.version;
             change(&mut registered)?;
             let record = &mut registered.record;
             record.version = Version::random(&*self.core.entropy)?;
             record.updated_at = self.core.now();
             record.sealed = self.core.seal_registration(record, &registered.registration).await?;
-            match self.core.stores.connectors.put(record, Condition::Version(before)).await? {
+            let put = self.core.stores.connectors.put(record, Condition::Version(before)).await;
+            self.core.connectors.forget(&self.tenant, id);
+            match put? {
                 NamedPut::Written => return Ok(registered.view()),
                 NamedPut::NameTaken => return Err(name_taken(&record.name)),
                 NamedPut::Conflict(_) => {}
@@ -347,7 +355,12 @@ fn fitting_auth(auth: ClientAuthKind, endpoints: &Endpoints) -> ClientAuthKind {
 }
 
 impl Core {
-    pub(crate) async fn registered(&self, tenant: &TenantId, id: &ConnectorId) -> Result<Registered, Error> {
+    /// The connector as it stands in the store, where that is what matters: to change it, or to show it.
+    pub(crate) async fn stored_connector(
+        &self,
+        tenant: &TenantId,
+        id: &ConnectorId,
+    ) -> Result<Registered, Error> {
         let record = self.stores.connectors.get(tenant, id).await?.ok_or_else(|| unknown(id))?;
         self.open_registration(record).await
     }

@@ -176,7 +176,7 @@ impl Driver {
     }
 
     /// Steps 4 and 5: the record from the primary, once nothing that was sent before can still be on its way.
-    async fn ready(&self, lease: &Held<'_>) -> Result<Result<(At, Option<Registered>), Landing>, Error> {
+    async fn ready(&self, lease: &Held<'_>) -> Result<Result<(At, Option<Arc<Registered>>), Landing>, Error> {
         let (mut registered, mut taken_over) = (None, false);
         loop {
             let at = self.load().await?;
@@ -278,7 +278,7 @@ impl Driver {
         self.core.load(&self.goal.key).await?.map(At::new).transpose()
     }
 
-    async fn registered(&self) -> Result<Registered, Error> {
+    async fn registered(&self) -> Result<Arc<Registered>, Error> {
         let registered = self.core.registered(&self.goal.key.tenant, &self.goal.key.connector).await?;
         registered.registration.check_owner(&self.goal.key.owner)?;
         Ok(registered)

@@ -137,7 +137,7 @@ async fn write(core: &Core, mut at: At) -> Result<Option<At>, Error> {
     at.state.store_in(&mut at.loaded.record)?;
     let Loaded { record, tokens } = &mut at.loaded;
     core.seal_tokens(record, tokens).await?;
-    let put = core.stores.connections.put(record, Condition::Version(before), None).await?;
+    let put = core.stores.connections.put(record, Condition::Version(before), None, None).await?;
     Ok((put == Put::Written).then_some(at))
 }
 

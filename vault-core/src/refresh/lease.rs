@@ -53,7 +53,7 @@ impl<'a> Held<'a> {
         Ok(match answer? {
             LeaseAcquire::Absent => Asked::Absent,
             LeaseAcquire::Held { remaining } => Asked::Busy(remaining),
-            LeaseAcquire::Acquired(lease) => Asked::Ours(Held {
+            LeaseAcquire::Acquired(lease, _) => Asked::Ours(Held {
                 core,
                 key,
                 holder,

@@ -78,6 +78,13 @@ impl Driver {
             FailureClass::NotSent | FailureClass::Throttled(_) | FailureClass::ClientMisconfigured => {
                 before.restore(&mut at, &spent);
                 self.note(&mut at, registered, &failure).await;
+                // Nothing was spent: where another process has given the client a new secret, that one is tried.
+                if may_resend
+                    && failure.class == FailureClass::ClientMisconfigured
+                    && let Ok(Some(_)) = self.core.changed_since(registered).await
+                {
+                    return Ok(Step::Resend);
+                }
                 Ok(Step::Done(Err(failure.error)))
             }
             FailureClass::Indeterminate => {
@@ -212,7 +219,7 @@ pub(super) async fn put_off(core: &Core, mut record: ConnectionRecord, error: &E
     let (Ok(retry_at), Ok(version)) = (retry_at, Version::random(&*core.entropy)) else { return };
     record.due_at = record.due_at.map(|due_at| due_at.max(retry_at));
     record.version = version;
-    if let Err(error) = core.stores.connections.put(&record, Condition::Version(before), None).await {
+    if let Err(error) = core.stores.connections.put(&record, Condition::Version(before), None, None).await {
         tracing::debug!(%error, "back-off not stored");
     }
 }

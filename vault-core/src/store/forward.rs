@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
-    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
+    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld, LeaseHolder,
     ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 use crate::clock::Timestamp;
@@ -52,8 +52,9 @@ macro_rules! forward {
                 record: &ConnectionRecord,
                 condition: Condition,
                 owed: Option<&RevocationRecord>,
+                release: Option<LeaseHolder>,
             ) -> Result<Put> {
-                (**self).put(record, condition, owed).await
+                (**self).put(record, condition, owed, release).await
             }
             async fn delete(
                 &self,

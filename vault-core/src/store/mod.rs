@@ -41,8 +41,8 @@ pub use bytes::Bytes;
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::record::{
     Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectorRecord, Cursor, FlowInsert,
-    FlowRecord, KeyRecord, KeyScope, Lease, LeaseAcquire, LeaseHeld, ListedConnection, NamedPut, Page, Paged,
-    Put, RevocationRecord, Version,
+    FlowRecord, KeyRecord, KeyScope, Lease, LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, NamedPut,
+    Page, Paged, Put, RevocationRecord, Version,
 };
 pub use self::watch::{Change, Changes, ConnectionWatch};
 use crate::clock::Timestamp;
@@ -71,8 +71,10 @@ pub trait ConnectorStore: fmt::Debug + Send + Sync + 'static {
 /// Connections, their refresh leases, and the revocations owed for those that are gone.
 ///
 /// # Contract
-/// - `put` leaves the lease of the record as it is; the lease methods leave everything else, [`Version`] included.
-/// - `acquire_lease` never creates a record.
+/// - `put` leaves the lease of the record as it is, unless it is told to release it; the lease methods leave everything
+///   else, [`Version`] included.
+/// - `acquire_lease` never creates a record. The one that it answers with is the record at the moment of the grant: as
+///   [`get`](Self::get) would have answered then, from the primary.
 /// - Fences of one record start at 1 and only rise, across releases, expiries and restarts. They start again after a
 ///   delete, and only then.
 /// - `owed` given to `put` or `delete` is stored in the same atomic step, and only when the write happens.
@@ -88,11 +90,15 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>, StoreError>;
 
     /// Writes the record, and `owed` with it, if `condition` holds.
+    ///
+    /// Frees the lease in the same atomic step if `release` still has it, as [`release_lease`](Self::release_lease)
+    /// would. A write that does not happen releases nothing, and another's lease is left alone by one that does.
     async fn put(
         &self,
         record: &ConnectionRecord,
         condition: Condition,
         owed: Option<&RevocationRecord>,
+        release: Option<LeaseHolder>,
     ) -> Result<Put, StoreError>;
 
     /// Removes the record and its lease, and stores `owed`, if the record stands at `version`.
@@ -116,7 +122,10 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     /// longest due first, at most `limit`.
     async fn due(&self, before: Timestamp, limit: u32) -> Result<Vec<ConnectionKey>, StoreError>;
 
-    /// Takes the lease for `ttl` if it is free, has lapsed, or is `holder`'s already. The fence rises by one each time.
+    /// Takes the lease for `ttl` if it is free, has lapsed, or is `holder`'s already, and answers with the record too. The
+    /// fence rises by one each time.
+    ///
+    /// A record that cannot be read is an error, and the lease may be taken all the same.
     async fn acquire_lease(
         &self,
         key: &ConnectionKey,

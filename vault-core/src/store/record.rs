@@ -268,19 +268,29 @@ pub struct Lease {
 }
 
 /// How an attempt to take a lease ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 #[expect(clippy::exhaustive_enums, reason = "callers must handle every outcome")]
 pub enum LeaseAcquire {
     /// There is no such connection.
     Absent,
-    /// It is the caller's.
-    Acquired(Lease),
+    /// It is the caller's, on the record as it stands under it.
+    Acquired(Lease, Box<ConnectionRecord>),
     /// Somebody else has it, for so long at most unless they renew it.
     Held {
         /// Until it lapses, by the store's clock.
         remaining: Duration,
     },
+}
+
+/// Who has a lease, and since which acquire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::exhaustive_structs, reason = "backends read both fields")]
+pub struct LeaseHolder {
+    /// Who.
+    pub holder: AttemptId,
+    /// Under which fence.
+    pub fence: u64,
 }
 
 /// A lease that somebody has now.

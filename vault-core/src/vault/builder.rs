@@ -8,6 +8,7 @@ use super::Vault;
 use crate::audit::{Audit, AuditPolicy, AuditSink};
 use crate::clock::{Clock, SystemClock};
 use crate::connect::check_return_target;
+use crate::connector::Recent;
 use crate::core::{Core, Settings};
 use crate::entropy::{Entropy, SystemEntropy};
 use crate::error::{Error, ErrorKind, printable};
@@ -214,6 +215,7 @@ impl VaultBuilder {
             settings: self.settings,
             discovery,
             jwks,
+            connectors: Recent::new(),
             flights: Flights::default(),
             breakers: Breakers::default(),
             spill: self.spill,

@@ -1,7 +1,7 @@
 -- Compares and swaps a record together with its index entries and whatever is written with it.
 -- KEYS: the shard's index, the record, more records to write.
 -- ARGV: the version that must be there ('' for none, '*' for any), the length of the unique part of the record's moving
---   entry (0: nothing is unique), then for each record: its moving entry ('' for none), how many fixed entries it has
+--   entry (0: nothing is unique), the holder and the fence of the lease to free ('' for none), then for each record: its moving entry ('' for none), how many fixed entries it has
 --   and these, how many fields and values it has and these (0: the record is to go).
 -- Answers 1 when written, 0 when the unique part is another's, otherwise the version that is there ('' for none).
 local there = redis.call('HGET', KEYS[2], 'version') or ''
@@ -11,18 +11,25 @@ end
 
 local unique = tonumber(ARGV[2])
 if unique > 0 then
-  local name = string.sub(ARGV[3], 1, unique)
+  local name = string.sub(ARGV[5], 1, unique)
   local taken = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. name, '(' .. name .. '\127', 'LIMIT', 0, 1)[1]
-  if taken and taken ~= ARGV[3] then
+  if taken and taken ~= ARGV[5] then
     return 0
   end
 end
 
-local at = 3
+local at = 5
 local function list()
   local first = at + 1
   at = first + tonumber(ARGV[at])
   return { unpack(ARGV, first, at - 1) }
+end
+
+if ARGV[3] ~= '' then
+  local lease = redis.call('HMGET', KEYS[2], 'holder', 'fence')
+  if lease[1] == ARGV[3] and lease[2] == ARGV[4] then
+    redis.call('HDEL', KEYS[2], 'holder', 'until')
+  end
 end
 
 -- Entries go last: in a slot that migrates, an index that was emptied on the way could not be filled again.

@@ -60,11 +60,11 @@ fn owed(record: &ConnectionRecord) -> RevocationRecord {
 /// One record of each kind, all of that user.
 async fn fill(store: &RedisStore, user: &str) -> (ConnectionRecord, ConnectorRecord, KeyScope) {
     let record = connection(&key(user));
-    let put = ConnectionStore::put(store, &record, Condition::Absent, Some(&owed(&record))).await;
+    let put = ConnectionStore::put(store, &record, Condition::Absent, Some(&owed(&record)), None).await;
     assert_eq!(put.expect(WORKS), Put::Written);
     let holder = AttemptId::from_bytes([8; 16]);
     let lease = store.acquire_lease(&record.key, holder, Duration::from_secs(60)).await.expect(WORKS);
-    assert!(matches!(lease, LeaseAcquire::Acquired(_)));
+    assert!(matches!(lease, LeaseAcquire::Acquired(..)));
 
     let app = connector(user, user);
     let put = ConnectorStore::put(store, &app, Condition::Absent).await.expect(WORKS);
@@ -111,7 +111,7 @@ async fn x05_what_is_removed_leaves_nothing_behind() {
             ..record.clone()
         };
         let condition = Condition::Version(record.version);
-        let put = ConnectionStore::put(&store, &changed, condition, None).await.expect(WORKS);
+        let put = ConnectionStore::put(&store, &changed, condition, None, None).await.expect(WORKS);
         assert_eq!(put, Put::Written);
         let deferred = RevocationRecord { due_at: Timestamp::from_millis(0), ..owed(&record) };
         let gone = ConnectionStore::delete(&store, &record.key, changed.version, Some(&deferred)).await;
@@ -161,10 +161,10 @@ async fn s04_a_damaged_record_is_named_corrupt_and_harms_no_other() {
     let (store, mut raw) = (store(&prefix).await, raw().await);
     let (alice, bob) = (connection(&key("alice")), connection(&key("bob")));
     let alices = async || keys_with(&prefix).await.into_iter().find(|key| is_record(key));
-    let put = ConnectionStore::put(&store, &alice, Condition::Absent, None).await.expect(WORKS);
+    let put = ConnectionStore::put(&store, &alice, Condition::Absent, None, None).await.expect(WORKS);
     assert_eq!(put, Put::Written);
     let name = alices().await.expect("alice's");
-    let put = ConnectionStore::put(&store, &bob, Condition::Absent, None).await.expect(WORKS);
+    let put = ConnectionStore::put(&store, &bob, Condition::Absent, None, None).await.expect(WORKS);
     assert_eq!(put, Put::Written);
 
     let cases: [(&[u8], StoreErrorKind); 4] = [

@@ -35,7 +35,7 @@ async fn s07_a_server_that_may_lose_records_is_refused_unless_that_is_accepted()
     let store = accepted.connect(evicting).await.expect("everything is accepted");
     let record = connection(&key("alice"));
     assert_eq!(
-        ConnectionStore::put(&store, &record, Condition::Absent, None).await.expect(WORKS),
+        ConnectionStore::put(&store, &record, Condition::Absent, None, None).await.expect(WORKS),
         Put::Written
     );
 }
@@ -105,7 +105,7 @@ async fn stores_with_different_prefixes_do_not_meet() {
         builder.connect(server()).await.expect("the server is up")
     };
     let record = connection(&key("alice"));
-    let written = ConnectionStore::put(&store(&one).await, &record, Condition::Absent, None).await;
+    let written = ConnectionStore::put(&store(&one).await, &record, Condition::Absent, None, None).await;
     assert_eq!(written.expect(WORKS), Put::Written);
     assert_eq!(ConnectionStore::get(&store(&other).await, &record.key).await.expect(WORKS), None);
     assert_eq!(keys_with(&other).await, [format!("{other}:meta").into_bytes()]);

@@ -5,9 +5,10 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, LeaseHeld,
-    ListedConnection, Page, Paged, Put, RevocationRecord, Version,
+    LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, Version,
 };
 
+use super::leases::fence_column;
 use super::{Result, after, conflict, owed, paged, rows_for, settle};
 use crate::SqlStore;
 use crate::engine::{Access, Dialect, Engine, Guarded, Statement, Value, assignments, parameters, values};
@@ -19,6 +20,7 @@ pub(super) struct Statements {
     get: Statement,
     insert: Guarded,
     update: Guarded,
+    update_releasing: Guarded,
     delete: Guarded,
     list: Statement,
     list_of_connector: Statement,
@@ -33,6 +35,14 @@ impl Statements {
         let (columns, count) = (connection::COLUMNS.join(", "), connection::COLUMNS.len());
         let probe = format!("(SELECT version FROM {table} WHERE id = $1) AS version");
         let owe = |after: usize, from: &str| owed::insert(dialect, after, from);
+        let update = |more: &str, parameters| {
+            let write = format!(
+                "UPDATE {table} SET {}{more} WHERE id = $1 AND version = ${} RETURNING version AS written",
+                assignments(&connection::COLUMNS),
+                count + 1
+            );
+            Guarded::new("updating a connection", &write, parameters, &probe, owe)
+        };
         Self {
             read: Statement::new(
                 "reading a credential",
@@ -53,17 +63,8 @@ impl Statements {
                 &probe,
                 owe,
             ),
-            update: Guarded::new(
-                "updating a connection",
-                &format!(
-                    "UPDATE {table} SET {} WHERE id = $1 AND version = ${} RETURNING version AS written",
-                    assignments(&connection::COLUMNS),
-                    count + 1
-                ),
-                count + 1,
-                &probe,
-                owe,
-            ),
+            update: update("", count + 1),
+            update_releasing: update(&released(count + 2, count + 3), count + 3),
             delete: Guarded::new(
                 "deleting a connection",
                 &format!("DELETE FROM {table} WHERE id = $1 AND version = $2 RETURNING version AS written"),
@@ -86,6 +87,17 @@ impl Statements {
             ),
         }
     }
+}
+
+/// Frees the lease if the holder and the fence in these parameters have it.
+fn released(holder: usize, fence: usize) -> String {
+    let keep = |column| {
+        format!(
+            ", {column} = CASE WHEN lease_holder = ${holder} AND lease_fence = ${fence}
+                 THEN NULL ELSE {column} END"
+        )
+    };
+    ["lease_holder", "lease_until"].map(keep).concat()
 }
 
 /// One for each combination of filters, so that each finds its index.
@@ -116,14 +128,20 @@ impl<E: Engine> ConnectionStore for SqlStore<E> {
         record: &ConnectionRecord,
         condition: Condition,
         owed: Option<&RevocationRecord>,
+        release: Option<LeaseHolder>,
     ) -> Result<Put> {
-        let id = record.key.digest();
+        let (id, sql) = (record.key.digest(), &self.sql.connections);
         let mut values = connection::values(record, &id)?.to_vec();
-        let guarded = match condition {
-            Condition::Absent => &self.sql.connections.insert,
-            Condition::Version(version) => {
+        let guarded = match (condition, &release) {
+            // What is new is leased to nobody.
+            (Condition::Absent, _) => &sql.insert,
+            (Condition::Version(version), None) => {
                 values.push(version.as_i64().into());
-                &self.sql.connections.update
+                &sql.update
+            }
+            (Condition::Version(version), Some(LeaseHolder { holder, fence })) => {
+                values.extend(values![version.as_i64(), holder.as_bytes(), fence_column(*fence)]);
+                &sql.update_releasing
             }
         };
         self.write(guarded, &values, condition, owed).await

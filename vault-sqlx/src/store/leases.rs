@@ -9,7 +9,7 @@ use vault_core::store::{Lease, LeaseAcquire, LeaseHeld};
 use super::{Result, nothing, settle};
 use crate::SqlStore;
 use crate::engine::{Access, Dialect, Engine, Guarded, Statement, values};
-use crate::record::{Fields, corrupt, fixed, millis, number, time};
+use crate::record::{Fields, connection, corrupt, fixed, millis, number, time};
 
 #[derive(Debug)]
 pub(super) struct Statements {
@@ -23,6 +23,7 @@ pub(super) struct Statements {
 impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
         let (table, now) = (dialect.table("connections"), dialect.now);
+        let columns = connection::COLUMNS.join(", ");
         Self {
             acquire: Guarded::new(
                 "acquiring a lease",
@@ -30,7 +31,7 @@ impl Statements {
                     "UPDATE {table}
                      SET lease_holder = $2, lease_fence = lease_fence + 1, lease_until = {now} + $3
                      WHERE id = $1 AND (lease_holder IS NULL OR lease_holder = $2 OR lease_until <= {now})
-                     RETURNING lease_fence AS written, lease_until - $3 AS granted_at"
+                     RETURNING {columns}, lease_fence AS written, lease_until - $3 AS granted_at"
                 ),
                 3,
                 &format!("(SELECT coalesce(lease_until, 0) - {now} FROM {table} WHERE id = $1) AS remaining"),
@@ -107,10 +108,8 @@ impl<E: Engine> SqlStore<E> {
 }
 
 fn acquired(row: &impl Fields) -> Result<LeaseAcquire> {
-    Ok(LeaseAcquire::Acquired(Lease {
-        fence: row.int("written")?.unsigned_abs(),
-        granted_at: Timestamp::from_millis(row.int("granted_at")?),
-    }))
+    let lease = Lease { fence: row.int("written")?.unsigned_abs(), granted_at: time(row, "granted_at")? };
+    Ok(LeaseAcquire::Acquired(lease, Box::new(connection::record(row)?)))
 }
 
 fn held(row: &impl Fields) -> Result<Option<LeaseAcquire>> {
@@ -134,6 +133,6 @@ fn looked(row: &impl Fields) -> Result<LeaseHeld> {
 }
 
 /// A fence that no database could have given out matches none.
-fn fence_column(fence: u64) -> i64 {
+pub(super) fn fence_column(fence: u64) -> i64 {
     i64::try_from(fence).unwrap_or(-1)
 }

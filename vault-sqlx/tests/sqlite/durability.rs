@@ -49,7 +49,7 @@ async fn everything_is_there_after_a_restart() {
     let deleted = ConnectionStore::delete(&store, &gone.key, version, Some(&owed)).await;
     assert_eq!(deleted.expect("works"), Put::Written);
     let leased = store.acquire_lease(&kept.key, holder, hour).await;
-    let LeaseAcquire::Acquired(lease) = leased.expect("works") else {
+    let LeaseAcquire::Acquired(lease, _) = leased.expect("works") else {
         panic!("a new record has no lease");
     };
     store.close().await;

@@ -35,7 +35,7 @@ async fn s11_a_lock_held_for_long_is_busy_and_nothing_is_written() {
 
     let (new, condition) = (changed(&old), Condition::Version(old.version));
     let owed = owed(&old, 1, vec![1]);
-    let put = store.put(&new, condition, Some(&owed)).await;
+    let put = store.put(&new, condition, Some(&owed), None).await;
     let deleted = store.delete(&old.key, old.version, Some(&owed)).await;
     let holder = AttemptId::from_bytes([1; 16]);
     let leased = store.acquire_lease(&old.key, holder, Duration::from_secs(1)).await;
@@ -53,7 +53,7 @@ async fn s11_a_lock_held_for_long_is_busy_and_nothing_is_written() {
 
     lock.rollback().await.expect("unlocked");
     assert_eq!(owed_count(&store).await, 0);
-    let put = store.put(&new, condition, Some(&owed)).await;
+    let put = store.put(&new, condition, Some(&owed), None).await;
     assert_eq!(put.expect("the lock is gone"), Put::Written);
     assert_eq!(owed_count(&store).await, 1);
 }
@@ -70,7 +70,7 @@ async fn s11_a_full_disk_is_unavailable_and_leaves_no_partial_write() {
         let new = changed(&current);
         let owed = owed(&current, round, vec![round; 20_000]);
         let condition = Condition::Version(current.version);
-        match store.put(&new, condition, Some(&owed)).await {
+        match store.put(&new, condition, Some(&owed), None).await {
             Ok(put) => assert_eq!(put, Put::Written),
             Err(error) => {
                 assert_eq!(error.kind(), StoreErrorKind::Unavailable);
@@ -81,7 +81,7 @@ async fn s11_a_full_disk_is_unavailable_and_leaves_no_partial_write() {
 
                 let id = RevocationId::from_bytes([0; 16]);
                 store.delete_owed(&current.key, id).await.expect("makes room");
-                let put = store.put(&new, condition, Some(&owed)).await;
+                let put = store.put(&new, condition, Some(&owed), None).await;
                 assert_eq!(put.expect("there is room again"), Put::Written);
                 return;
             }
@@ -127,7 +127,7 @@ async fn a_read_only_database_says_so() {
     let store = SqliteStore::new(one_connection(options(&path).read_only(true)));
     let read = store.get(&old.key).await.expect("readable");
     assert_eq!(read.as_ref(), Some(&old));
-    let error = store.put(&changed(&old), Condition::Version(old.version), None).await;
+    let error = store.put(&changed(&old), Condition::Version(old.version), None, None).await;
     assert_eq!(error.expect_err("read-only").kind(), StoreErrorKind::ReadOnly);
 }
 

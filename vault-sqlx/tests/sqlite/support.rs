@@ -65,7 +65,7 @@ pub(crate) fn owed(record: &ConnectionRecord, id: u8, sealed: Vec<u8>) -> Revoca
 }
 
 pub(crate) async fn insert(store: &SqliteStore, record: &ConnectionRecord) -> Result<(), StoreError> {
-    let put = store.put(record, Condition::Absent, None).await?;
+    let put = store.put(record, Condition::Absent, None, None).await?;
     assert_eq!(put, Put::Written);
     Ok(())
 }

@@ -5,34 +5,37 @@ use std::time::Duration;
 use vault_core::id::{AttemptId, ConnectionKey};
 use vault_core::store::{
     Condition, ConnectionRecord, ConnectionStore, ConnectorStore, FlowInsert, FlowStore, KeyScope, KeyStore,
-    LeaseAcquire, NamedPut, Page, Put, RevocationRecord, Version,
+    LeaseAcquire, LeaseHolder, NamedPut, Page, Put, RevocationRecord, Version,
 };
 
 use super::support::{
-    NOW, WORKS, at, attempt, connection, connector, data_key, drop_after, flow, key, next, owed, tenant, user,
+    NOW, WORKS, at, attempt, connection, connector, data_key, drop_after, flow, key, lease, next, owed,
+    tenant, user,
 };
 
 /// No operation awaits more often than this.
 const ENOUGH: usize = 1_000;
 const TTL: Duration = Duration::from_secs(60);
 
-/// A dropped write happens with what it owes, or not at all, and can be made again.
+/// A dropped write happens with what it owes and the release of its lease, or not at all, and can be made again.
 pub async fn s15_a_dropped_put_is_whole_or_nothing(store: &dyn ConnectionStore) {
     let bystander = Bystander::new(store).await;
     for polls in 1..ENOUGH {
         let old = connection(&key(&tenant(), "alice"));
-        let created = store.put(&old, Condition::Absent, None).await;
+        let created = store.put(&old, Condition::Absent, None, None).await;
         assert_eq!(created.expect(WORKS), Put::Written);
 
         let (new, owed) = (next(&old), owed(&old, NOW));
         let condition = Condition::Version(old.version);
-        let done = drop_after(polls, store.put(&new, condition, Some(&owed))).await;
+        let holder = attempt();
+        let release = Some(LeaseHolder { holder, fence: lease(store, &old.key, holder).await.fence });
+        let done = drop_after(polls, store.put(&new, condition, Some(&owed), release)).await;
         bystander.is_unharmed(store).await;
         assert_whole(store, &old.key, Some(old.version), Some(new.version)).await;
 
-        let again = store.put(&new, condition, Some(&owed)).await.expect(WORKS);
+        let again = store.put(&new, condition, Some(&owed), release).await.expect(WORKS);
         assert!([Put::Written, Put::Conflict(Some(new.version))].contains(&again), "{again:?}");
-        assert_eq!(observe(store, &old.key).await, (Some(new.version), vec![owed]));
+        assert_eq!(observe(store, &old.key).await, (Some(new.version), vec![owed], false));
         if done.is_some() {
             return;
         }
@@ -45,9 +48,10 @@ pub async fn s15_a_dropped_delete_is_whole_or_nothing(store: &dyn ConnectionStor
     let bystander = Bystander::new(store).await;
     for polls in 1..ENOUGH {
         let old = connection(&key(&tenant(), "alice"));
-        let created = store.put(&old, Condition::Absent, None).await;
+        let created = store.put(&old, Condition::Absent, None, None).await;
         assert_eq!(created.expect(WORKS), Put::Written);
 
+        lease(store, &old.key, attempt()).await;
         let owed = owed(&old, NOW);
         let done = drop_after(polls, store.delete(&old.key, old.version, Some(&owed))).await;
         bystander.is_unharmed(store).await;
@@ -55,7 +59,7 @@ pub async fn s15_a_dropped_delete_is_whole_or_nothing(store: &dyn ConnectionStor
 
         let again = store.delete(&old.key, old.version, Some(&owed)).await;
         assert!([Put::Written, Put::Conflict(None)].contains(&again.expect(WORKS)));
-        assert_eq!(observe(store, &old.key).await, (None, vec![owed]));
+        assert_eq!(observe(store, &old.key).await, (None, vec![owed], false));
         if done.is_some() {
             return;
         }
@@ -68,7 +72,7 @@ pub async fn s15_a_dropped_lease_call_leaves_a_working_lease(store: &dyn Connect
     let bystander = Bystander::new(store).await;
     for polls in 1..ENOUGH {
         let record = connection(&key(&tenant(), "alice"));
-        let created = store.put(&record, Condition::Absent, None).await;
+        let created = store.put(&record, Condition::Absent, None, None).await;
         assert_eq!(created.expect(WORKS), Put::Written);
         let holder = attempt();
 
@@ -76,7 +80,7 @@ pub async fn s15_a_dropped_lease_call_leaves_a_working_lease(store: &dyn Connect
         let acquired = drop_after(polls, acquire).await;
         bystander.is_unharmed(store).await;
         let lease = match store.acquire_lease(&record.key, holder, TTL).await.expect(WORKS) {
-            LeaseAcquire::Acquired(lease) => lease,
+            LeaseAcquire::Acquired(lease, _) => lease,
             other => panic!("the lease is free or ours, yet {other:?}"),
         };
 
@@ -85,7 +89,7 @@ pub async fn s15_a_dropped_lease_call_leaves_a_working_lease(store: &dyn Connect
         bystander.is_unharmed(store).await;
         // A dropped acquire that was still on its way when asked again may have raised the fence once more.
         let lease = match store.acquire_lease(&record.key, holder, TTL).await.expect(WORKS) {
-            LeaseAcquire::Acquired(again) if again.fence > lease.fence => again,
+            LeaseAcquire::Acquired(again, _) if again.fence > lease.fence => again,
             other => panic!("the lease is ours, yet {other:?}"),
         };
 
@@ -106,12 +110,12 @@ async fn set_free(store: &dyn ConnectionStore, key: &ConnectionKey, holder: Atte
     for _ in 0..10 {
         store.release_lease(key, holder, fence).await.expect(WORKS);
         match store.acquire_lease(key, attempt(), TTL).await.expect(WORKS) {
-            LeaseAcquire::Acquired(_) => return,
+            LeaseAcquire::Acquired(..) => return,
             LeaseAcquire::Held { .. } => {}
             LeaseAcquire::Absent => panic!("the record is there"),
         }
         match store.acquire_lease(key, holder, TTL).await.expect(WORKS) {
-            LeaseAcquire::Acquired(lease) => fence = lease.fence,
+            LeaseAcquire::Acquired(lease, _) => fence = lease.fence,
             other => panic!("the lease is ours, yet {other:?}"),
         }
     }
@@ -122,7 +126,7 @@ async fn set_free(store: &dyn ConnectionStore, key: &ConnectionKey, holder: Atte
 pub async fn s15_a_dropped_read_harms_nobody(store: &dyn ConnectionStore) {
     let bystander = Bystander::new(store).await;
     let record = connection(&key(&tenant(), "alice"));
-    let created = store.put(&record, Condition::Absent, None).await;
+    let created = store.put(&record, Condition::Absent, None, None).await;
     assert_eq!(created.expect(WORKS), Put::Written);
     let everything = vault_core::store::ConnectionFilter {
         tenant: record.key.tenant.clone(),
@@ -217,7 +221,7 @@ struct Bystander(ConnectionRecord);
 impl Bystander {
     async fn new(store: &dyn ConnectionStore) -> Self {
         let record = connection(&key(&tenant(), "bystander"));
-        let created = store.put(&record, Condition::Absent, None).await;
+        let created = store.put(&record, Condition::Absent, None, None).await;
         assert_eq!(created.expect(WORKS), Put::Written);
         Self(record)
     }
@@ -228,17 +232,19 @@ impl Bystander {
     }
 }
 
-/// The record's version and what is owed for it, both at one moment: a write that was dropped may still be under way.
+/// The record's version, what is owed for it, and whether it is leased, all at one moment: a write that was dropped may
+/// still be under way.
 async fn observe(
     store: &dyn ConnectionStore,
     key: &ConnectionKey,
-) -> (Option<Version>, Vec<RevocationRecord>) {
+) -> (Option<Version>, Vec<RevocationRecord>, bool) {
     let version = async || store.get(key).await.expect(WORKS).map(|record| record.version);
     loop {
         let before = version().await;
         let owed = store.list_owed(&key.tenant, Some(&key.owner), &Page::first(10)).await;
+        let leased = store.lease(key).await.expect(WORKS).is_some();
         if version().await == before {
-            return (before, owed.expect(WORKS).items);
+            return (before, owed.expect(WORKS).items, leased);
         }
     }
 }
@@ -249,7 +255,8 @@ async fn assert_whole(
     old: Option<Version>,
     new: Option<Version>,
 ) {
-    let (version, owed) = observe(store, key).await;
+    let (version, owed, leased) = observe(store, key).await;
+    assert_eq!(leased, version != new, "the lease goes with the write");
     if version == new {
         assert_eq!(owed.len(), 1, "the write happened without what it owes");
     } else {

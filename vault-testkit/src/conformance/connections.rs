@@ -206,7 +206,7 @@ pub async fn any_version_can_be_the_condition(store: &dyn ConnectionStore) {
 }
 
 async fn put(store: &dyn ConnectionStore, record: &ConnectionRecord, condition: Condition) -> Put {
-    store.put(record, condition, None).await.expect(WORKS)
+    store.put(record, condition, None, None).await.expect(WORKS)
 }
 
 async fn delete(store: &dyn ConnectionStore, record: &ConnectionRecord) -> Put {

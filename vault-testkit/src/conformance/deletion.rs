@@ -78,7 +78,7 @@ pub async fn a_race_to_delete_has_one_winner(store: &dyn ConnectionStore) {
 }
 
 async fn put(store: &dyn ConnectionStore, record: &ConnectionRecord, condition: Condition) -> Put {
-    store.put(record, condition, None).await.expect(WORKS)
+    store.put(record, condition, None, None).await.expect(WORKS)
 }
 
 async fn delete(store: &dyn ConnectionStore, record: &ConnectionRecord) -> Put {

@@ -86,7 +86,7 @@ pub async fn s06_hostile_identifiers_name_distinct_connections(store: &dyn Conne
     let mut records = Vec::new();
     for key in &keys {
         let record = connection(key);
-        let written = store.put(&record, Condition::Absent, None).await.expect(WORKS);
+        let written = store.put(&record, Condition::Absent, None, None).await.expect(WORKS);
         assert_eq!(written, Put::Written, "{key}");
         records.push(record);
     }
@@ -128,7 +128,7 @@ pub async fn s06_keys_that_join_alike_stay_apart(store: &dyn ConnectionStore) {
     let mut records = Vec::new();
     for key in &keys {
         let record = connection(key);
-        let written = store.put(&record, Condition::Absent, None).await.expect(WORKS);
+        let written = store.put(&record, Condition::Absent, None, None).await.expect(WORKS);
         assert_eq!(written, Put::Written, "{key}");
         records.push(record);
     }

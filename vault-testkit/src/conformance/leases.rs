@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vault_core::id::{AttemptId, ConnectionKey};
 use vault_core::store::{
-    Condition, ConnectionRecord, ConnectionStore, Lease, LeaseAcquire, LeaseHeld, Page, Put,
+    Condition, ConnectionRecord, ConnectionStore, Lease, LeaseAcquire, LeaseHeld, LeaseHolder, Page, Put,
 };
 
 use super::support::{WORKS, attempt, connection, filter, key, next, race, tenant};
@@ -26,7 +26,7 @@ pub async fn a_lease_on_nothing_is_absent(store: &dyn ConnectionStore) {
     assert_eq!(store.read(&key).await.expect(WORKS), None);
     let listed = store.list(&filter(&key.tenant), &Page::first(9)).await.expect(WORKS);
     assert_eq!((listed.items, listed.next), (Vec::new(), None), "no phantom");
-    let created = store.put(&connection(&key), Condition::Absent, None).await;
+    let created = store.put(&connection(&key), Condition::Absent, None, None).await;
     assert_eq!(created.expect(WORKS), Put::Written);
     acquired(store, &key, attempt(), LONG).await;
 }
@@ -160,12 +160,93 @@ pub async fn leases_and_writes_do_not_meet(store: &dyn ConnectionStore) {
     assert_eq!(store.get(&key).await.expect(WORKS).as_ref(), Some(&first));
 
     let second = next(&first);
-    let written = store.put(&second, Condition::Version(first.version), None).await;
+    let written = store.put(&second, Condition::Version(first.version), None, None).await;
     assert_eq!(written.expect(WORKS), Put::Written);
     held(store, &key, attempt()).await;
     assert!(renew(store, &key, holder, lease.fence).await);
     store.release_lease(&key, holder, lease.fence).await.expect(WORKS);
     assert_eq!(store.get(&key).await.expect(WORKS), Some(second));
+}
+
+/// Whoever gets the lease gets the record with it, as the last write left it.
+pub async fn a_lease_comes_with_the_record(store: &dyn ConnectionStore) {
+    let first = stored(store).await;
+    let (key, holder) = (first.key.clone(), attempt());
+    let leased = async || match acquire(store, &key, holder, LONG).await {
+        LeaseAcquire::Acquired(lease, record) => (lease.fence, *record),
+        other => panic!("the lease is free or ours, yet {other:?}"),
+    };
+    let (fence, record) = leased().await;
+    assert_eq!(record, first);
+    let second = next(&first);
+    assert_eq!(put(store, &second, &first, None).await, Put::Written);
+    assert_eq!(leased().await, (fence + 1, second));
+}
+
+/// A write can free the lease of its holder, and of nobody else.
+pub async fn a_write_can_release_a_lease(store: &dyn ConnectionStore) {
+    let first = stored(store).await;
+    let (key, holder, other) = (first.key.clone(), attempt(), attempt());
+    let fence = acquired(store, &key, holder, LONG).await.fence;
+    let ours = LeaseHolder { holder, fence };
+
+    let second = next(&first);
+    let strangers = [
+        LeaseHolder { holder: other, fence },
+        LeaseHolder { holder, fence: fence + 1 },
+        LeaseHolder { holder, fence: u64::MAX },
+    ];
+    let mut current = first.clone();
+    for stranger in strangers {
+        let new = next(&current);
+        assert_eq!(put(store, &new, &current, Some(stranger)).await, Put::Written);
+        held(store, &key, other).await;
+        current = new;
+    }
+    let conflict = Put::Conflict(Some(current.version));
+    assert_eq!(put(store, &second, &first, Some(ours)).await, conflict);
+    let absent = store.put(&second, Condition::Absent, None, Some(ours)).await;
+    assert_eq!(absent.expect(WORKS), conflict);
+    held(store, &key, other).await;
+    assert!(renew(store, &key, holder, fence).await, "a write that did not happen released nothing");
+
+    let last = next(&current);
+    assert_eq!(put(store, &last, &current, Some(ours)).await, Put::Written);
+    assert_eq!(look(store, &key).await, None);
+    assert!(!renew(store, &key, holder, fence).await);
+    assert_eq!(store.get(&key).await.expect(WORKS).as_ref(), Some(&last));
+    let following = acquired(store, &key, other, LONG).await;
+    assert_eq!(following.fence, fence + 1);
+    assert_eq!(put(store, &next(&last), &last, Some(ours)).await, Put::Written);
+    held(store, &key, holder).await;
+}
+
+/// A record that is made is leased to nobody, whoever says that it releases a lease.
+pub async fn a_creation_releases_nothing(store: &dyn ConnectionStore) {
+    let record = connection(&key(&tenant(), "alice"));
+    let nobody = LeaseHolder { holder: attempt(), fence: 0 };
+    let created = store.put(&record, Condition::Absent, None, Some(nobody)).await;
+    assert_eq!(created.expect(WORKS), Put::Written);
+    assert_eq!(acquired(store, &record.key, attempt(), LONG).await.fence, 1);
+}
+
+/// However many take turns, each by a write that frees the lease, nobody who gets it sees less than all that was written
+/// before: each finds the record where the one before left it.
+pub async fn a_lease_is_released_together_with_the_write(store: &dyn ConnectionStore) {
+    const TURNS: u64 = 4;
+    const SEEKERS: usize = 4;
+    let first = stored(store).await;
+    let _: [(); SEEKERS] = race(async |_| {
+        for _ in 0..TURNS {
+            let holder = attempt();
+            let (lease, record) = once_free(store, &first.key, holder).await;
+            let release = LeaseHolder { holder, fence: lease.fence };
+            assert_eq!(put(store, &next(&record), &record, Some(release)).await, Put::Written);
+        }
+    });
+    let last = store.get(&first.key).await.expect(WORKS).expect("nobody deleted it");
+    assert_eq!(last.generation, first.generation + TURNS * SEEKERS as u64);
+    assert_eq!(look(store, &first.key).await, None);
 }
 
 /// A deleted record takes its lease with it: what is made after it is free.
@@ -178,7 +259,7 @@ pub async fn a_lease_ends_with_its_record(store: &dyn ConnectionStore) {
     assert!(!renew(store, &record.key, holder, lease.fence).await);
     assert_eq!(acquire(store, &record.key, holder, LONG).await, LeaseAcquire::Absent);
 
-    let again = store.put(&connection(&record.key), Condition::Absent, None).await;
+    let again = store.put(&connection(&record.key), Condition::Absent, None, None).await;
     assert_eq!(again.expect(WORKS), Put::Written);
     assert!(!renew(store, &record.key, holder, lease.fence).await);
     acquired(store, &record.key, attempt(), LONG).await;
@@ -188,7 +269,7 @@ pub async fn a_lease_ends_with_its_record(store: &dyn ConnectionStore) {
 pub async fn a_race_for_a_lease_has_one_holder(store: &dyn ConnectionStore) {
     let key = stored(store).await.key;
     let outcomes: [_; 8] = race(async |_| acquire(store, &key, attempt(), LONG).await);
-    let won = |outcome: &&LeaseAcquire| matches!(outcome, LeaseAcquire::Acquired(_));
+    let won = |outcome: &&LeaseAcquire| matches!(outcome, LeaseAcquire::Acquired(..));
     assert_eq!(outcomes.iter().filter(won).count(), 1, "{outcomes:?}");
     let lost = |outcome: &&LeaseAcquire| matches!(outcome, LeaseAcquire::Held { .. });
     assert_eq!(outcomes.iter().filter(lost).count(), 7, "{outcomes:?}");
@@ -217,7 +298,7 @@ pub async fn fences_never_repeat(store: &dyn ConnectionStore) {
 
 async fn stored(store: &dyn ConnectionStore) -> ConnectionRecord {
     let record = connection(&key(&tenant(), "alice"));
-    let written = store.put(&record, Condition::Absent, None).await;
+    let written = store.put(&record, Condition::Absent, None, None).await;
     assert_eq!(written.expect(WORKS), Put::Written);
     record
 }
@@ -238,20 +319,37 @@ async fn acquired(
     ttl: Duration,
 ) -> Lease {
     match acquire(store, key, holder, ttl).await {
-        LeaseAcquire::Acquired(lease) => lease,
+        LeaseAcquire::Acquired(lease, _) => lease,
         other => panic!("the lease is free, yet {other:?}"),
     }
 }
 
 /// Asks until the lease is free.
 async fn once_lapsed(store: &dyn ConnectionStore, key: &ConnectionKey, holder: AttemptId) -> Lease {
+    once_free(store, key, holder).await.0
+}
+
+async fn once_free(
+    store: &dyn ConnectionStore,
+    key: &ConnectionKey,
+    holder: AttemptId,
+) -> (Lease, ConnectionRecord) {
     loop {
         match acquire(store, key, holder, LONG).await {
-            LeaseAcquire::Acquired(lease) => return lease,
+            LeaseAcquire::Acquired(lease, record) => return (lease, *record),
             LeaseAcquire::Held { .. } => tokio::task::yield_now().await,
             LeaseAcquire::Absent => panic!("nobody deleted the connection"),
         }
     }
+}
+
+async fn put(
+    store: &dyn ConnectionStore,
+    new: &ConnectionRecord,
+    old: &ConnectionRecord,
+    release: Option<LeaseHolder>,
+) -> Put {
+    store.put(new, Condition::Version(old.version), None, release).await.expect(WORKS)
 }
 
 async fn held(store: &dyn ConnectionStore, key: &ConnectionKey, by_another: AttemptId) {

@@ -17,7 +17,7 @@ pub async fn a_listing_shows_the_record_as_it_is(store: &dyn ConnectionStore) {
     let first = insert(store, key_of(&tenant, user("alice"), "mail", "default")).await;
     let second = next(&first);
     let condition = Condition::Version(first.version);
-    let written = store.put(&second, condition, None).await.expect(WORKS);
+    let written = store.put(&second, condition, None, None).await.expect(WORKS);
     assert_eq!(written, Put::Written);
     let listed = all(10, async |page| store.list(&filter(&tenant), &page).await).await;
     assert_eq!(listed, [ListedConnection::from(second)]);
@@ -102,7 +102,7 @@ pub async fn a_listing_survives_inserts_and_deletes(store: &dyn ConnectionStore)
         }
         let changed = next(&staying[round % 6]);
         let condition = Condition::Version(staying[round % 6].version);
-        assert_eq!(store.put(&changed, condition, None).await.expect(WORKS), Put::Written);
+        assert_eq!(store.put(&changed, condition, None, None).await.expect(WORKS), Put::Written);
         staying[round % 6] = changed;
     }
     for record in &staying {

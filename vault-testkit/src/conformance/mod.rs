@@ -83,6 +83,10 @@ macro_rules! conformance {
             leases::the_clock_is_that_of_the_leases
             leases::a_lease_of_any_length_is_granted
             leases::leases_and_writes_do_not_meet
+            leases::a_lease_comes_with_the_record
+            leases::a_write_can_release_a_lease
+            leases::a_creation_releases_nothing
+            leases::a_lease_is_released_together_with_the_write
             leases::a_lease_ends_with_its_record
             leases::a_race_for_a_lease_has_one_holder
             leases::fences_never_repeat

@@ -17,11 +17,11 @@ pub async fn a_revocation_is_owed_only_if_the_write_happens(store: &dyn Connecti
     let second = next(&first);
     let wrong = Condition::Version(version());
 
-    let refused = store.put(&first, wrong, Some(&owed(&first, NOW))).await.expect(WORKS);
+    let refused = store.put(&first, wrong, Some(&owed(&first, NOW)), None).await.expect(WORKS);
     assert_eq!(refused, Put::Conflict(None));
     assert_eq!(listed(store, &tenant, None, 9).await, []);
     insert(store, &first).await;
-    let refused = store.put(&second, wrong, Some(&owed(&first, NOW))).await.expect(WORKS);
+    let refused = store.put(&second, wrong, Some(&owed(&first, NOW)), None).await.expect(WORKS);
     assert_eq!(refused, Put::Conflict(Some(first.version)));
     let refused = store.delete(&first.key, second.version, Some(&owed(&first, NOW))).await;
     assert_eq!(refused.expect(WORKS), Put::Conflict(Some(first.version)));
@@ -29,7 +29,7 @@ pub async fn a_revocation_is_owed_only_if_the_write_happens(store: &dyn Connecti
 
     let superseded = owed(&first, NOW);
     let condition = Condition::Version(first.version);
-    let written = store.put(&second, condition, Some(&superseded)).await;
+    let written = store.put(&second, condition, Some(&superseded), None).await;
     assert_eq!(written.expect(WORKS), Put::Written);
     assert_eq!(listed(store, &tenant, None, 9).await, std::slice::from_ref(&superseded));
 
@@ -160,7 +160,7 @@ pub async fn owed_revocations_are_listed_page_by_page(store: &dyn ConnectionStor
 }
 
 async fn insert(store: &dyn ConnectionStore, record: &ConnectionRecord) {
-    let written = store.put(record, Condition::Absent, None).await;
+    let written = store.put(record, Condition::Absent, None, None).await;
     assert_eq!(written.expect(WORKS), Put::Written);
 }
 

@@ -32,7 +32,7 @@ pub async fn acknowledged_writes_survive_a_reopen(fixture: Fixture) {
     create(&*stores.connections, &first).await;
     create(&*stores.connections, &gone).await;
     let second = next(&first);
-    let put = stores.connections.put(&second, Condition::Version(first.version), None).await;
+    let put = stores.connections.put(&second, Condition::Version(first.version), None, None).await;
     assert_eq!(put.expect(WORKS), Put::Written);
     let owed = owed(&gone, NOW);
     let deleted = stores.connections.delete(&gone.key, gone.version, Some(&owed)).await;
@@ -77,7 +77,7 @@ pub async fn fences_survive_a_reopen(mut fixture: Fixture) {
         let other = store.acquire_lease(&record.key, attempt(), Duration::ZERO).await.expect(WORKS);
         match other {
             LeaseAcquire::Held { .. } if held => {}
-            LeaseAcquire::Acquired(lease) if !held => {
+            LeaseAcquire::Acquired(lease, _) if !held => {
                 assert_eq!(lease.fence, last + 1);
                 last = lease.fence;
             }

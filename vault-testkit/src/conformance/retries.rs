@@ -2,8 +2,8 @@
 
 use vault_core::id::TenantId;
 use vault_core::store::{
-    Condition, FlowInsert, KeyScope, LeaseAcquire, NamedPut, Page, Put, RevocationRecord, StoreError,
-    StoreErrorKind, Stores,
+    Condition, FlowInsert, KeyScope, LeaseAcquire, LeaseHolder, NamedPut, Page, Put, RevocationRecord,
+    StoreError, StoreErrorKind, Stores,
 };
 
 use super::support::{
@@ -57,18 +57,20 @@ async fn connect_and_disconnect(stores: &Stores, healthy: &Stores, tenant: &Tena
         listed.expect(WORKS).items
     };
     let first = connection(&key(tenant, "alice"));
-    let put = persist(async || store.put(&first, Condition::Absent, None).await).await;
+    let put = persist(async || store.put(&first, Condition::Absent, None, None).await).await;
     assert!([Put::Written, Put::Conflict(Some(first.version))].contains(&put), "{put:?}");
 
     let holder = attempt();
     let taken = persist(async || store.acquire_lease(&first.key, holder, LONG).await).await;
-    let LeaseAcquire::Acquired(lease) = taken else { panic!("free or ours, yet {taken:?}") };
+    let LeaseAcquire::Acquired(lease, _) = taken else { panic!("free or ours, yet {taken:?}") };
     assert!(persist(async || store.renew_lease(&first.key, holder, lease.fence, LONG).await).await);
     let second = next(&first);
     let superseded = owed(&first, NOW);
     let condition = Condition::Version(first.version);
-    let put = persist(async || store.put(&second, condition, Some(&superseded)).await).await;
+    let release = Some(LeaseHolder { holder, fence: lease.fence });
+    let put = persist(async || store.put(&second, condition, Some(&superseded), release).await).await;
     assert!([Put::Written, Put::Conflict(Some(second.version))].contains(&put), "{put:?}");
+    assert_eq!(healthy.lease(&first.key).await.expect(WORKS), None);
     persist(async || store.release_lease(&first.key, holder, lease.fence).await).await;
     assert_eq!(healthy.get(&first.key).await.expect(WORKS).as_ref(), Some(&second));
     assert_eq!(owing().await, std::slice::from_ref(&superseded));

@@ -38,14 +38,14 @@ pub async fn a_leased_connection_is_not_due(store: &dyn ConnectionStore) {
     let record = insert(store, &tenant, 0, Some(start)).await;
     let holder = attempt();
     let taken = store.acquire_lease(&record.key, holder, SECOND * 60).await.expect(WORKS);
-    let LeaseAcquire::Acquired(lease) = taken else { panic!("the lease is free, yet {taken:?}") };
+    let LeaseAcquire::Acquired(lease, _) = taken else { panic!("the lease is free, yet {taken:?}") };
     assert_eq!(ours(store, &tenant, start).await, []);
 
     store.release_lease(&record.key, holder, lease.fence).await.expect(WORKS);
     assert_eq!(ours(store, &tenant, start).await, std::slice::from_ref(&record.key));
 
     let lapsing = store.acquire_lease(&record.key, holder, Duration::from_millis(50)).await;
-    assert!(matches!(lapsing.expect(WORKS), LeaseAcquire::Acquired(_)));
+    assert!(matches!(lapsing.expect(WORKS), LeaseAcquire::Acquired(..)));
     while ours(store, &tenant, start).await.is_empty() {
         tokio::task::yield_now().await;
     }
@@ -158,7 +158,7 @@ async fn insert(
 }
 
 async fn replace(store: &dyn ConnectionStore, old: &ConnectionRecord, new: &ConnectionRecord) {
-    let written = store.put(new, Condition::Version(old.version), None).await;
+    let written = store.put(new, Condition::Version(old.version), None, None).await;
     assert_eq!(written.expect(WORKS), Put::Written);
 }
 

@@ -25,7 +25,7 @@ pub async fn large_values_come_back_whole(store: &dyn ConnectionStore) {
             ..next(&current)
         };
         let owed = RevocationRecord { sealed: large.credential.to_vec(), ..owed(&current, NOW) };
-        let swapped = store.put(&large, Condition::Version(current.version), Some(&owed)).await;
+        let swapped = store.put(&large, Condition::Version(current.version), Some(&owed), None).await;
         assert_eq!(swapped.expect(WORKS), Put::Written);
         assert_eq!(store.read(&large.key).await.expect(WORKS).as_ref(), Some(&large.credential));
         assert_eq!(store.get(&large.key).await.expect(WORKS).as_ref(), Some(&large));
@@ -38,7 +38,7 @@ pub async fn large_values_come_back_whole(store: &dyn ConnectionStore) {
 
         current = ConnectionRecord { version: version(), ..small.clone() };
         let condition = Condition::Version(large.version);
-        let swapped = store.put(&current, condition, None).await;
+        let swapped = store.put(&current, condition, None, None).await;
         assert_eq!(swapped.expect(WORKS), Put::Written);
         assert_eq!(store.get(&large.key).await.expect(WORKS).as_ref(), Some(&current));
     }

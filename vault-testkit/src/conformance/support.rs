@@ -153,14 +153,14 @@ pub(crate) fn data_key(scope: KeyScope) -> KeyRecord {
 
 /// Stores a connection that is not there yet.
 pub(crate) async fn create(store: &dyn ConnectionStore, record: &ConnectionRecord) {
-    let created = store.put(record, Condition::Absent, None).await;
+    let created = store.put(record, Condition::Absent, None, None).await;
     assert_eq!(created.expect(WORKS), Put::Written, "{}", record.key);
 }
 
 /// Takes a lease that must be free or the holder's already, for longer than any test takes.
 pub(crate) async fn lease(store: &dyn ConnectionStore, key: &ConnectionKey, holder: AttemptId) -> Lease {
     match store.acquire_lease(key, holder, LONG).await.expect(WORKS) {
-        LeaseAcquire::Acquired(lease) => lease,
+        LeaseAcquire::Acquired(lease, _) => lease,
         other => panic!("the lease is free or ours, yet {other:?}"),
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Op {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum OnConnection {
-    Put { key: usize, when: When, due: Option<i64>, active: bool, owed: bool },
+    Put { key: usize, when: When, due: Option<i64>, active: bool, owed: bool, release: Option<(usize, When)> },
     Delete { key: usize, when: When, owed: bool },
     Get { key: usize },
     Read { key: usize },
@@ -141,10 +141,13 @@ fn key() -> impl Strategy<Value = usize> + Clone {
 
 fn connections() -> impl Strategy<Value = OnConnection> {
     use OnConnection::{Delete, Due, Get, List, Put, Read};
-    let put = (key(), when_put(), option::of(0..SPANS), any::<bool>(), any::<bool>());
+    let release = option::of((0..HOLDERS, fence()));
+    let put = (key(), when_put(), option::of(0..SPANS), any::<bool>(), any::<bool>(), release);
     let list = (0..TENANTS, option::of(0..OWNERS), option::of(0..CONNECTORS), 0..4u32);
     prop_oneof![
-        6 => put.prop_map(|(key, when, due, active, owed)| Put { key, when, due, active, owed }),
+        6 => put.prop_map(|(key, when, due, active, owed, release)| {
+            Put { key, when, due, active, owed, release }
+        }),
         2 => (key(), when(), any::<bool>()).prop_map(|(key, when, owed)| Delete { key, when, owed }),
         1 => key().prop_map(|key| Get { key }),
         1 => key().prop_map(|key| Read { key }),
@@ -153,10 +156,13 @@ fn connections() -> impl Strategy<Value = OnConnection> {
     ]
 }
 
+fn fence() -> impl Strategy<Value = When> + Clone {
+    prop_oneof![3 => Just(When::Current), 2 => Just(When::Former), 1 => Just(When::Absent)]
+}
+
 fn leases() -> impl Strategy<Value = OnLease> {
     use OnLease::{Acquire, Look, Release, Renew};
-    let fence = prop_oneof![3 => Just(When::Current), 2 => Just(When::Former), 1 => Just(When::Absent)];
-    let lease = (key(), 0..HOLDERS, fence, prop::bool::weighted(0.2));
+    let lease = (key(), 0..HOLDERS, fence(), prop::bool::weighted(0.2));
     prop_oneof![
         3 => lease.clone().prop_map(|(key, holder, _, brief)| Acquire { key, holder, brief }),
         2 => lease.clone().prop_map(|(key, holder, when, brief)| Renew { key, holder, when, brief }),

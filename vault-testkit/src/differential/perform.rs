@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use vault_core::id::TenantId;
 use vault_core::store::{
-    ConnectionFilter, ConnectionStore, ConnectorStore, FlowStore, KeyScope, KeyStore, LeaseAcquire, Page,
-    Paged, StoreError, Stores,
+    ConnectionFilter, ConnectionStore, ConnectorStore, FlowStore, KeyScope, KeyStore, LeaseAcquire,
+    LeaseHolder, Page, Paged, StoreError, Stores,
 };
 
 use super::op::{OnConnection, OnConnector, OnFlow, OnKey, OnLease, OnOwed, Op};
@@ -39,10 +39,14 @@ impl World {
     ) -> Result<Answer> {
         let revocation = |key, owed: bool| owed.then(|| self.revocation(step, key));
         Ok(match op {
-            OnConnection::Put { key, when, due, active, owed } => {
+            OnConnection::Put { key, when, due, active, owed, release } => {
                 let record = self.connection(step, key, due, active);
                 let condition = condition(self.connections.get(&key), when);
-                Answer::Put(store.put(&record, condition, revocation(key, owed).as_ref()).await?)
+                let release = release.map(|(holder, when)| LeaseHolder {
+                    holder: Self::holder(holder),
+                    fence: fence(self.fences.get(&key), when),
+                });
+                Answer::Put(store.put(&record, condition, revocation(key, owed).as_ref(), release).await?)
             }
             OnConnection::Delete { key, when, owed } => {
                 let version = version(self.connections.get(&key), when);
@@ -71,7 +75,7 @@ impl World {
             OnLease::Acquire { key, holder, brief } => {
                 match store.acquire_lease(&self.key(key), Self::holder(holder), ttl(brief)).await? {
                     LeaseAcquire::Absent => Answer::Absent,
-                    LeaseAcquire::Acquired(lease) => Answer::Acquired { fence: lease.fence },
+                    LeaseAcquire::Acquired(lease, record) => Answer::Acquired { fence: lease.fence, record },
                     LeaseAcquire::Held { remaining } => {
                         Answer::Held { within_ttl: !remaining.is_zero() && remaining <= LONG }
                     }

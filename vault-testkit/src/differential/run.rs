@@ -1,6 +1,6 @@
 //! One sequence on two backends, step by step.
 
-use vault_core::store::{FlowInsert, NamedPut, Put, StoreError, Stores};
+use vault_core::store::{ConnectionRecord, FlowInsert, NamedPut, Put, StoreError, Stores};
 
 use super::op::{OnConnection, OnConnector, OnKey, OnLease, OnOwed, Op, When, sweep};
 use super::world::{World, drawn_in, version};
@@ -17,6 +17,7 @@ pub(super) enum Answer {
     Absent,
     Acquired {
         fence: u64,
+        record: Box<ConnectionRecord>,
     },
     Held {
         within_ttl: bool,
@@ -77,7 +78,7 @@ impl World {
                 self.connections.entry(key).or_default().moves(None);
                 self.owes(step, key, owed);
             }
-            (Op::Lease(OnLease::Acquire { key, .. }), Answer::Acquired { fence }) => {
+            (Op::Lease(OnLease::Acquire { key, .. }), Answer::Acquired { fence, .. }) => {
                 self.fences.entry(key).or_default().moves(Some(*fence));
             }
             (Op::Owed(OnOwed::Update { which, due, .. }), Answer::Flag(true)) => {

@@ -8,8 +8,8 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, FlowInsert, FlowRecord, FlowStore,
-    LeaseAcquire, LeaseHeld, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Stores,
-    Version,
+    LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError,
+    Stores, Version,
 };
 use vault_memory::MemoryStore;
 
@@ -24,6 +24,7 @@ enum Flaw {
     ListSkipsAtPageEnds,
     OwedIsForgotten,
     PutIgnoresVersion,
+    PutReleasesNothing,
     ReleaseIgnoresFence,
     RenewIgnoresFence,
     TakeLeavesTheFlow,
@@ -60,6 +61,7 @@ async fn every_flaw_is_found_and_shown_in_a_few_steps() {
         Flaw::ListSkipsAtPageEnds,
         Flaw::OwedIsForgotten,
         Flaw::PutIgnoresVersion,
+        Flaw::PutReleasesNothing,
         Flaw::ReleaseIgnoresFence,
         Flaw::RenewIgnoresFence,
         Flaw::TakeLeavesTheFlow,
@@ -109,6 +111,7 @@ impl ConnectionStore for Flawed {
         record: &ConnectionRecord,
         mut condition: Condition,
         owed: Option<&RevocationRecord>,
+        release: Option<LeaseHolder>,
     ) -> Result<Put> {
         if self.has(Flaw::PutIgnoresVersion)
             && let Condition::Version(_) = condition
@@ -117,7 +120,8 @@ impl ConnectionStore for Flawed {
             condition = Condition::Version(there.version);
         }
         let owed = owed.filter(|_| !self.has(Flaw::OwedIsForgotten));
-        ConnectionStore::put(&self.0, record, condition, owed).await
+        let release = release.filter(|_| !self.has(Flaw::PutReleasesNothing));
+        ConnectionStore::put(&self.0, record, condition, owed, release).await
     }
 
     async fn delete(

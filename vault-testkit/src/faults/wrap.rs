@@ -7,7 +7,7 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
-    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
+    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld, LeaseHolder,
     ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
@@ -48,7 +48,12 @@ forward! {
     ConnectionStore of connections {
         read(key: &ConnectionKey) -> Option<Bytes>;
         get(key: &ConnectionKey) -> Option<ConnectionRecord>;
-        put(record: &ConnectionRecord, condition: Condition, owed: Option<&RevocationRecord>) -> Put;
+        put(
+            record: &ConnectionRecord,
+            condition: Condition,
+            owed: Option<&RevocationRecord>,
+            release: Option<LeaseHolder>
+        ) -> Put;
         delete(key: &ConnectionKey, version: Version, owed: Option<&RevocationRecord>) -> Put;
         list(filter: &ConnectionFilter, page: &Page) -> Paged<ListedConnection>;
         due(before: Timestamp, limit: u32) -> Vec<ConnectionKey>;
