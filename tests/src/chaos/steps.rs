@@ -26,16 +26,9 @@ pub const CONNECT: &[&str] = &[
     "connect:write",
 ];
 /// Of a refresh that the provider grants.
-pub const REFRESH: &[&str] = &[
-    "refresh:lease",
-    "refresh:read",
-    "refresh:marker",
-    "refresh:send",
-    "refresh:persist",
-    "refresh:release",
-];
+pub const REFRESH: &[&str] = &["refresh:lease", "refresh:marker", "refresh:send", "refresh:persist"];
 /// Of a refresh that the provider refuses, what is more.
-pub const REFUSED: &[&str] = &["refresh:reread", "refresh:mark"];
+pub const REFUSED: &[&str] = &["refresh:reread", "refresh:mark", "refresh:release"];
 /// Of a disconnect.
 pub const DISCONNECT: &[&str] =
     &["disconnect:cancel", "disconnect:delete", "disconnect:revoke", "disconnect:settle"];
@@ -115,8 +108,6 @@ fn step_of(method: &str, phase: Phase) -> Option<&'static str> {
         ("connections.delete", _) => "disconnect:delete",
         ("connections.delete_owed", _) => "disconnect:settle",
         ("connections.acquire_lease", _) => "refresh:lease",
-        ("connections.get", Phase::Leased) => "refresh:read",
-        ("connections.get", Phase::Marked) => "refresh:gate",
         ("connections.get", Phase::Refused) => "refresh:reread",
         ("connections.put", Phase::Leased) => "refresh:marker",
         ("connections.put", Phase::Sent) => "refresh:persist",
@@ -143,7 +134,7 @@ impl Watch for Steps {
             "connect:take" => self.move_to(Phase::Taken),
             "refresh:lease" => self.move_to(Phase::Leased),
             "refresh:marker" => self.move_to(Phase::Marked),
-            "refresh:release" => self.move_to(Phase::Idle),
+            "refresh:persist" | "refresh:release" => self.move_to(Phase::Idle),
             _ => {}
         }
     }
