@@ -21,6 +21,7 @@ mod peer;
 mod persist;
 mod postgres;
 mod protocol;
+mod reads;
 mod refresh;
 mod revoke_all;
 mod sealing;

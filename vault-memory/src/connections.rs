@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +16,9 @@ use crate::{MemoryStore, lock};
 /// Connections and owed revocations share a lock, because one write may touch both.
 #[derive(Default)]
 pub(crate) struct Connections {
-    rows: Table<Row>,
+    rows: HashMap<ConnectionKey, Row>,
+    /// The same in the order of listings.
+    order: Table<ConnectionKey>,
     owed: Table<RevocationRecord>,
 }
 
@@ -53,8 +57,8 @@ fn owed_path(key: &ConnectionKey, id: RevocationId) -> Path {
 }
 
 impl Connections {
-    fn version(&self, path: &Path) -> Option<Version> {
-        self.rows.get(path).map(|row| row.record.version)
+    fn version(&self, key: &ConnectionKey) -> Option<Version> {
+        self.rows.get(key).map(|row| row.record.version)
     }
 
     fn owe(&mut self, owed: Option<&RevocationRecord>) {
@@ -69,27 +73,29 @@ impl Connections {
         condition: Condition,
         owed: Option<&RevocationRecord>,
     ) -> Put {
-        let path = key_path(&record.key);
-        let current = self.version(&path);
+        let current = self.version(&record.key);
         if !holds(condition, current) {
             return Put::Conflict(current);
         }
-        self.rows.entry(path).and_modify(|row| row.record = record.clone()).or_insert_with(|| Row {
-            record: record.clone(),
-            fence: 0,
-            held: None,
-        });
+        let key = record.key.clone();
+        match self.rows.entry(key.clone()) {
+            Entry::Occupied(mut row) => row.get_mut().record = record.clone(),
+            Entry::Vacant(place) => {
+                place.insert(Row { record: record.clone(), fence: 0, held: None });
+                self.order.insert(key_path(&key), key);
+            }
+        }
         self.owe(owed);
         Put::Written
     }
 
     fn delete(&mut self, key: &ConnectionKey, version: Version, owed: Option<&RevocationRecord>) -> Put {
-        let path = key_path(key);
-        let current = self.version(&path);
+        let current = self.version(key);
         if current != Some(version) {
             return Put::Conflict(current);
         }
-        self.rows.remove(&path);
+        self.rows.remove(key);
+        self.order.remove(&key_path(key));
         self.owe(owed);
         Put::Written
     }
@@ -112,7 +118,7 @@ impl Connections {
         now: Timestamp,
         ttl: Duration,
     ) -> LeaseAcquire {
-        let Some(row) = self.rows.get_mut(&key_path(key)) else {
+        let Some(row) = self.rows.get_mut(key) else {
             return LeaseAcquire::Absent;
         };
         if let Some(held) = row.held_at(now).filter(|held| held.holder != holder) {
@@ -131,7 +137,7 @@ impl Connections {
         now: Timestamp,
         ttl: Duration,
     ) -> bool {
-        let Some(row) = self.rows.get_mut(&key_path(key)) else {
+        let Some(row) = self.rows.get_mut(key) else {
             return false;
         };
         let ours = row.is_held_by(holder, fence) && row.held_at(now).is_some();
@@ -142,7 +148,7 @@ impl Connections {
     }
 
     fn release(&mut self, key: &ConnectionKey, holder: AttemptId, fence: u64) {
-        if let Some(row) = self.rows.get_mut(&key_path(key))
+        if let Some(row) = self.rows.get_mut(key)
             && row.is_held_by(holder, fence)
         {
             row.held = None;
@@ -150,7 +156,7 @@ impl Connections {
     }
 
     fn lease(&self, key: &ConnectionKey, now: Timestamp) -> Option<LeaseHeld> {
-        let row = self.rows.get(&key_path(key))?;
+        let row = self.rows.get(key)?;
         let Held { holder, until } = row.held_at(now)?;
         Some(LeaseHeld { holder, fence: row.fence, remaining: until.saturating_since(now) })
     }
@@ -180,12 +186,12 @@ fn count(limit: u32) -> usize {
 impl ConnectionStore for MemoryStore {
     async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError> {
         let connections = lock(&self.shared.connections);
-        Ok(connections.rows.get(&key_path(key)).map(|row| row.record.credential.clone()))
+        Ok(connections.rows.get(key).map(|row| row.record.credential.clone()))
     }
 
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>, StoreError> {
         let connections = lock(&self.shared.connections);
-        Ok(connections.rows.get(&key_path(key)).map(|row| row.record.clone()))
+        Ok(connections.rows.get(key).map(|row| row.record.clone()))
     }
 
     async fn put(
@@ -216,10 +222,9 @@ impl ConnectionStore for MemoryStore {
             None => path([filter.tenant.as_str()]),
         };
         let connections = lock(&self.shared.connections);
-        Ok(page(&connections.rows, &prefix, wanted, |row| {
-            let record = &row.record;
-            let wanted = filter.connector.as_ref().is_none_or(|id| *id == record.key.connector);
-            wanted.then(|| record.clone().into())
+        Ok(page(&connections.order, &prefix, wanted, |key| {
+            let wanted = filter.connector.as_ref().is_none_or(|id| *id == key.connector);
+            wanted.then(|| connections.rows.get(key).map(|row| row.record.clone().into()))?
         }))
     }
 

@@ -1,10 +1,12 @@
 //! Stored connections: sealed on the way in, opened and checked on the way out.
 
 mod credential;
+mod opened;
 mod packed;
 mod summary;
 
-pub(crate) use self::credential::{Access, Credential, Grant, TokenSet};
+pub(crate) use self::credential::{Access, Credential, DEFAULT_AUDIENCE, Grant, TokenSet};
+pub(crate) use self::opened::{Found, Opened};
 pub(crate) use self::packed::Packed;
 pub(crate) use self::summary::Summary;
 use crate::core::Core;
@@ -14,7 +16,7 @@ use crate::seal::{Context, Purpose};
 use crate::secret::SecretBytes;
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord};
 
-/// What a token read found.
+/// What a refresh came to.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) status: ConnectionStatus,
@@ -32,14 +34,13 @@ pub(crate) struct Loaded {
 
 impl Core {
     /// One store round trip; a replica may answer.
-    pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Read>, Error> {
+    pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Opened>, Error> {
         let Some(bytes) = self.stores.connections.read(key).await? else {
             return Ok(None);
         };
         let packed = Packed::parse(key, &bytes)?;
-        let tokens = self.open_tokens(key, packed).await?;
-        let Packed { status, incarnation, generation, .. } = packed;
-        Ok(Some(Read { status, incarnation, generation, tokens }))
+        let plain = self.open_packed(key, packed).await?;
+        Opened::new(packed.status, packed.incarnation, packed.generation, plain).map(Some)
     }
 
     /// From the primary.
@@ -70,14 +71,14 @@ impl Core {
                 format!("{key}: its columns contradict each other"),
             ));
         }
-        let tokens = self.open_tokens(key, packed).await?;
+        let plain = self.open_packed(key, packed).await?;
+        let tokens = Credential::from_bytes(plain.expose_secret())?.into_tokens();
         Ok(Loaded { record, tokens })
     }
 
-    async fn open_tokens(&self, key: &ConnectionKey, packed: Packed<'_>) -> Result<TokenSet, Error> {
+    async fn open_packed(&self, key: &ConnectionKey, packed: Packed<'_>) -> Result<SecretBytes, Error> {
         let context = credential_context(key, packed.incarnation, packed.generation);
-        let plain = self.sealer.open(&context, packed.sealed).await?;
-        Ok(Credential::from_bytes(plain.expose_secret())?.into_tokens())
+        self.sealer.open(&context, packed.sealed).await
     }
 
     /// Writes a record. A write whose acknowledgement was lost is recognised by its version.
