@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
-use vault_core::{AccessToken, Error, KeyRing, Vault, VaultBuilder};
+use vault_core::{AccessToken, Error, KeyRing, TokenCache, Vault, VaultBuilder};
 use vault_testkit::simulator::{Endpoint, Fault};
 use vault_tests::{KEYS, World};
 
@@ -58,4 +58,17 @@ async fn a_token_read_in_memory_allocates_three_times() {
     // The request's future, the store's future, and the buffer that the token is opened into.
     assert!(counted.count_total <= 3, "{counted:?}");
     assert_eq!(counted.count_current, 0, "{counted:?}");
+}
+
+#[tokio::test]
+async fn a_token_read_out_of_the_cache_allocates_nothing() {
+    let world = connected(2048).await;
+    let vault = bare_vault(&world, |builder| builder.token_cache(TokenCache::new())).await;
+    let alice = vault.user("alice");
+    let id = world.connector.id();
+    assert_eq!(len(&alice.token(id).await), 2048);
+
+    let mut read = 0;
+    let counted = measure(|| read = len(&answer(alice.token(id))));
+    assert_eq!((read, counted.count_total), (2048, 0), "{counted:?}");
 }

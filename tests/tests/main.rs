@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod backends;
+mod cache;
 mod callback;
 mod chaos;
 mod conformance;

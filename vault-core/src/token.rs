@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use crate::connection::{Found, Opened};
+use crate::connection::{Found, Held};
 use crate::id::ConnectionKey;
 
 /// An access token, ready for use at the provider's API.
@@ -12,7 +12,7 @@ use crate::id::ConnectionKey;
 /// vault again for the next request; that costs one read and is always fresh.
 pub struct AccessToken {
     pub(crate) key: ConnectionKey,
-    pub(crate) opened: Opened,
+    pub(crate) opened: Held,
     pub(crate) found: Found,
 }
 
@@ -47,7 +47,7 @@ impl AccessToken {
 
     /// Counts the token sets of this connection since it was connected, from 1.
     #[must_use]
-    pub const fn generation(&self) -> u64 {
+    pub fn generation(&self) -> u64 {
         self.opened.generation
     }
 

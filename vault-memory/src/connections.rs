@@ -200,7 +200,11 @@ impl ConnectionStore for MemoryStore {
         condition: Condition,
         owed: Option<&RevocationRecord>,
     ) -> Result<Put, StoreError> {
-        Ok(lock(&self.shared.connections).put(record, condition, owed))
+        let put = lock(&self.shared.connections).put(record, condition, owed);
+        if put == Put::Written {
+            self.tell(&record.key);
+        }
+        Ok(put)
     }
 
     async fn delete(
@@ -209,7 +213,11 @@ impl ConnectionStore for MemoryStore {
         version: Version,
         owed: Option<&RevocationRecord>,
     ) -> Result<Put, StoreError> {
-        Ok(lock(&self.shared.connections).delete(key, version, owed))
+        let put = lock(&self.shared.connections).delete(key, version, owed);
+        if put == Put::Written {
+            self.tell(key);
+        }
+        Ok(put)
     }
 
     async fn list(

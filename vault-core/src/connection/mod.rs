@@ -6,7 +6,9 @@ mod packed;
 mod summary;
 
 pub(crate) use self::credential::{Access, Credential, DEFAULT_AUDIENCE, Grant, TokenSet};
-pub(crate) use self::opened::{Found, Opened};
+#[cfg(test)]
+pub(crate) use self::opened::tests::an_opened;
+pub(crate) use self::opened::{Found, Held, Opened};
 pub(crate) use self::packed::Packed;
 pub(crate) use self::summary::Summary;
 use crate::core::Core;
@@ -34,13 +36,18 @@ pub(crate) struct Loaded {
 
 impl Core {
     /// One store round trip; a replica may answer.
-    pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Opened>, Error> {
+    pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Held>, Error> {
+        let cache = self.cache.as_ref().map(|cache| (cache, cache.mark(key, self.clock.monotonic())));
         let Some(bytes) = self.stores.connections.read(key).await? else {
             return Ok(None);
         };
         let packed = Packed::parse(key, &bytes)?;
         let plain = self.open_packed(key, packed).await?;
-        Opened::new(packed.status, packed.incarnation, packed.generation, plain).map(Some)
+        let opened = Opened::new(packed.status, packed.incarnation, packed.generation, plain)?;
+        Ok(Some(match cache {
+            Some((cache, mark)) => cache.keep(key, mark, opened),
+            None => Held::Own(opened),
+        }))
     }
 
     /// From the primary.

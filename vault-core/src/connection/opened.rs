@@ -1,4 +1,6 @@
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
@@ -22,6 +24,24 @@ pub(crate) struct Opened {
     /// Where the connection config starts.
     config: usize,
     first: Option<Found>,
+}
+
+/// Whose it is: an access token's own, or the token cache's as well.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Own(Opened),
+    Shared(Arc<Opened>),
+}
+
+impl Deref for Held {
+    type Target = Opened;
+
+    fn deref(&self) -> &Opened {
+        match self {
+            Self::Own(opened) => opened,
+            Self::Shared(opened) => opened,
+        }
+    }
 }
 
 /// Where an access token lies.
@@ -75,6 +95,11 @@ impl Opened {
 
     pub(crate) fn config(&self) -> impl Iterator<Item = (&str, &str)> {
         self.walk(self.config).list::<(&str, &str)>()
+    }
+
+    /// How much memory it takes, beside itself.
+    pub(crate) fn bytes(&self) -> usize {
+        self.plain.capacity()
     }
 
     fn walk(&self, at: usize) -> Walk<'_> {
@@ -151,7 +176,7 @@ impl<'a> Walk<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::connection::{Access, Grant, TokenSet};
 
@@ -181,6 +206,13 @@ mod tests {
             },
             secrets: vec![("hook".to_owned(), "canary".to_owned())],
         }
+    }
+
+    /// For tests of what holds such a thing.
+    pub(crate) fn an_opened(incarnation: u8, generation: u64) -> Opened {
+        let plain = Credential::encode(&tokens()).expect("encodes");
+        let incarnation = Incarnation::from_bytes([incarnation; 16]);
+        Opened::new(ConnectionStatus::Active, incarnation, generation, plain).expect("opens")
     }
 
     fn opened(plain: SecretBytes) -> Result<Opened, Error> {

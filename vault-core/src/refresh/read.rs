@@ -2,12 +2,13 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::driver::into_read;
 use super::flight::Goal;
 use crate::clock::Timestamp;
-use crate::connection::{DEFAULT_AUDIENCE, Opened, TokenSet};
+use crate::connection::{DEFAULT_AUDIENCE, Found, Held, Opened, TokenSet};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation, Slot};
@@ -74,6 +75,17 @@ impl TokenRequest {
         self
     }
 
+    /// Out of the token cache, if it has one that will do.
+    fn cached(&self) -> Option<(Arc<Opened>, Found)> {
+        let (Some(cache), Ok(key), false) = (&self.core.cache, &self.key, self.fresh) else { return None };
+        let opened = cache.get(key, self.core.clock.monotonic())?;
+        let found = opened.access(DEFAULT_AUDIENCE)?;
+        let will_do = opened.status == ConnectionStatus::Active
+            && self.scopes.iter().all(|scope| is_granted(&opened, scope))
+            && is_good_enough(&self.core, &opened, self.min_ttl);
+        will_do.then_some((opened, found))
+    }
+
     #[tracing::instrument(name = "vault.token", skip_all)]
     async fn answer(self) -> Result<AccessToken, Error> {
         let Self { core, key, scopes, min_ttl, wait, fresh } = self;
@@ -92,10 +104,51 @@ impl TokenRequest {
 
 impl IntoFuture for TokenRequest {
     type Output = Result<AccessToken, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = TokenFuture;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.answer())
+    fn into_future(self) -> TokenFuture {
+        TokenFuture(Stage::Asked(self))
+    }
+}
+
+/// A [`TokenRequest`] that is awaited.
+#[must_use = "nothing happens before it is awaited"]
+pub struct TokenFuture(Stage);
+
+type Reading = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
+
+enum Stage {
+    Asked(TokenRequest),
+    /// The cache did not have it.
+    Reading(Reading),
+    Answered,
+}
+
+impl Future for TokenFuture {
+    type Output = Result<AccessToken, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut reading: Reading = match std::mem::replace(&mut self.0, Stage::Answered) {
+            Stage::Asked(request) => match (request.cached(), request.key) {
+                (Some((opened, found)), Ok(key)) => {
+                    return Poll::Ready(Ok(AccessToken { key, opened: Held::Shared(opened), found }));
+                }
+                (_, key) => Box::pin(TokenRequest { key, ..request }.answer()),
+            },
+            Stage::Reading(reading) => reading,
+            Stage::Answered => panic!("awaited again after it had answered"),
+        };
+        let polled = reading.as_mut().poll(context);
+        if polled.is_pending() {
+            self.0 = Stage::Reading(reading);
+        }
+        polled
+    }
+}
+
+impl fmt::Debug for TokenFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenFuture").finish_non_exhaustive()
     }
 }
 
@@ -108,6 +161,9 @@ impl fmt::Debug for TokenRequest {
 /// The provider refused `token`: whoever says so first has it refreshed, everybody gets the current one.
 pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Result<AccessToken, Error> {
     let key = token.key.clone();
+    if let Some(cache) = &core.cache {
+        cache.forget(&key);
+    }
     // From the primary: a replica might only know of older tokens than the rejected one.
     let loaded = core.load(&key).await?.ok_or_else(|| not_connected(&key))?;
     let current = Opened::of(&into_read(loaded))?;
@@ -115,7 +171,7 @@ pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Re
     let rejected =
         (current.incarnation, current.generation) == (token.opened.incarnation, token.opened.generation);
     if !rejected && outlives(&current, core.now()) {
-        return hand_out(key, current);
+        return hand_out(key, Held::Own(current));
     }
     let goal = goal(&key, current.incarnation, current.generation, rejected);
     refreshed(core, key, goal, core.settings.wait, None, &[]).await
@@ -127,7 +183,7 @@ async fn refreshed(
     key: ConnectionKey,
     goal: Goal,
     wait: Duration,
-    fallback: Option<Opened>,
+    fallback: Option<Held>,
     scopes: &[String],
 ) -> Result<AccessToken, Error> {
     let landing = tokio::select! {
@@ -141,7 +197,7 @@ async fn refreshed(
         (Ok(read), _) => {
             let opened = Opened::of(&read)?;
             check_usable(&key, &opened, scopes)?;
-            hand_out(key, opened)
+            hand_out(key, Held::Own(opened))
         }
         (Err(error), Some(opened))
             if (error.is_retryable() || is_operators(&error)) && outlives(&opened, core.now()) =>
@@ -170,16 +226,15 @@ pub(super) fn goal(key: &ConnectionKey, incarnation: Incarnation, generation: u6
     Goal { key: key.clone(), incarnation, generation, rejected }
 }
 
+fn is_granted(opened: &Opened, scope: &str) -> bool {
+    opened.access(DEFAULT_AUDIENCE).is_some_and(|found| opened.scopes(found).any(|granted| granted == scope))
+}
+
 fn check_usable(key: &ConnectionKey, opened: &Opened, scopes: &[String]) -> Result<(), Error> {
     if let ConnectionStatus::NeedsReauthorization(reason) = opened.status {
         return Err(needs_reauthorization(key, reason));
     }
-    let is_granted = |scope: &str| {
-        opened
-            .access(DEFAULT_AUDIENCE)
-            .is_some_and(|found| opened.scopes(found).any(|granted| granted == scope))
-    };
-    let missing: Vec<String> = scopes.iter().filter(|scope| !is_granted(scope)).cloned().collect();
+    let missing: Vec<String> = scopes.iter().filter(|scope| !is_granted(opened, scope)).cloned().collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -216,7 +271,7 @@ fn ends_after(expires_at: Option<Timestamp>, moment: Timestamp) -> bool {
     expires_at.is_none_or(|end| end > moment)
 }
 
-fn hand_out(key: ConnectionKey, opened: Opened) -> Result<AccessToken, Error> {
+fn hand_out(key: ConnectionKey, opened: Held) -> Result<AccessToken, Error> {
     match opened.access(DEFAULT_AUDIENCE) {
         Some(found) => Ok(AccessToken { key, opened, found }),
         None => Err(Error::new(ErrorKind::CorruptRecord, format!("{key} holds no access token"))),
