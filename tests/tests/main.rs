@@ -3,6 +3,7 @@
 mod accounts;
 mod audit;
 mod backends;
+mod cache;
 mod callback;
 mod chaos;
 mod conformance;
@@ -21,6 +22,7 @@ mod peer;
 mod persist;
 mod postgres;
 mod protocol;
+mod reads;
 mod refresh;
 mod revoke_all;
 mod sealing;

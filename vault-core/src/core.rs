@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Audit};
+use crate::cache::Cache;
 use crate::clock::{Clock, Timestamp};
 use crate::connector::Recent;
 use crate::entropy::Entropy;
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) audit: Option<Audit>,
     pub(crate) settings: Settings,
+    /// Opened tokens. Writes reach it through `stores`.
+    pub(crate) cache: Option<Arc<Cache>>,
     pub(crate) discovery: Discovery,
     pub(crate) jwks: Jwks,
     pub(crate) connectors: Recent,

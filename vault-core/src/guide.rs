@@ -212,6 +212,22 @@
 //! However many tasks report the same token, it is refreshed once. A second 401 is an answer, not a reason to report again:
 //! the account may lack the right to what was asked.
 //!
+//! Where one store call per read is too many, keep opened tokens in memory:
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use vault_core::{TokenCache, VaultBuilder};
+//!
+//! # fn example(builder: VaultBuilder) -> VaultBuilder {
+//! builder.token_cache(TokenCache::new().max_age(Duration::from_secs(10)))
+//! # }
+//! ```
+//!
+//! What this vault writes counts at once. What another process writes, a disconnect above all, counts when
+//! [`max_age`](crate::TokenCache::max_age) is over, or as soon as a [`watch`](crate::TokenCache::watch) tells of it, where
+//! the backend offers one. While a watch is not to be relied on, nothing is served from memory.
+//!
 //! For a settings page, [`connections`](crate::OwnerHandle::connections) lists a user's connections with account, scopes and status
 //! in one query per page, and loads no token.
 //!

@@ -4,7 +4,7 @@
 //! compared byte for byte, never normalised. Two user ids that differ only by case or by Unicode form are two users.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::entropy::{Entropy, EntropyError};
 
@@ -139,15 +139,18 @@ opaque_id!(
     "slot"
 );
 
+/// Shared, so that a token read need not make it.
+static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| "default".into());
+
 impl Default for TenantId {
     fn default() -> Self {
-        Self("default".into())
+        Self(Arc::clone(&DEFAULT))
     }
 }
 
 impl Default for Slot {
     fn default() -> Self {
-        Self("default".into())
+        Self(Arc::clone(&DEFAULT))
     }
 }
 
@@ -201,11 +204,15 @@ impl ConnectionKey {
     /// quoting. Opening a sealed record checks the full key again.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
+        use blake3::hazmat::{ContextKey, HasherExt as _, hash_derive_key_context};
+        static CONTEXT: LazyLock<ContextKey> =
+            LazyLock::new(|| hash_derive_key_context("token-vault 2026 connection key v1"));
+
         let (kind, user) = match &self.owner {
             Owner::Shared => (0u8, ""),
             Owner::User(user) => (1, user.as_str()),
         };
-        let mut hasher = blake3::Hasher::new_derive_key("token-vault 2026 connection key v1");
+        let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT);
         hasher.update(&[kind]);
         for part in [self.tenant.as_str(), user, self.connector.as_str(), self.slot.as_str()] {
             // At most 255 bytes each, so one byte of length is injective.

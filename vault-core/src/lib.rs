@@ -49,6 +49,7 @@
 //! | [`NewConnector`], [`Connectors`](connector::Connectors) | the host's OAuth apps, registered at run time |
 //! | [`SessionBinding`], [`Callback`] | what ties a flow to a browser session, and what the browser brings back |
 //! | [`TokenRequest`], [`AccessToken`] | a token read, and its answer |
+//! | [`TokenCache`] | opened tokens kept in memory, off by default |
 //! | [`KeyRing`] | the key-encryption keys ([sealing](seal)) |
 //! | [`Stores`] | the storage, behind four small traits ([contract](store)) |
 //! | [`HttpClient`](http::HttpClient), [`Clock`](clock::Clock), [`Observer`](event::Observer) | network, time and events, passed in |
@@ -60,7 +61,8 @@
 //!
 //! - A sealed token opens only for the tenant, owner, connector, slot, incarnation and generation that it was sealed for.
 //!   An edited or moved record is [`ErrorKind::CorruptRecord`], and is left as it is.
-//! - A read that finds a good token is one store call, once the data key is in memory: no lock, no write, no request.
+//! - A read that finds a good token is one store call, once the data key is in memory: no lock, no write, no request. With
+//!   a [`TokenCache`] it may be none.
 //! - All who need a refresh share one: within a process by joining it, across processes by a lease in the store. It runs in
 //!   a task of its own, so a caller that stops waiting changes nothing. That a refresh token is sent is written before, and
 //!   after an outcome that nobody saw it is not sent again until the first request must have ended.
@@ -96,6 +98,7 @@
 //! Rust 1.94 or later.
 
 pub mod audit;
+mod cache;
 pub mod clock;
 pub mod connect;
 mod connection;
@@ -130,6 +133,7 @@ mod token;
 mod upkeep;
 mod vault;
 
+pub use self::cache::TokenCache;
 pub use self::connect::{Callback, SessionBinding};
 pub use self::connector::NewConnector;
 pub use self::disconnect::Disconnected;
@@ -138,9 +142,9 @@ pub use self::error::{Error, ErrorKind, ReauthReason};
 pub use self::listing::{ConnectionInfo, ConnectionPage};
 pub use self::maintenance::Maintenance;
 pub use self::provider::{Catalog, Provider};
-pub use self::refresh::TokenRequest;
 #[doc(hidden)] // Not an interface: for the model, which checks these very decisions.
 pub use self::refresh::decide;
+pub use self::refresh::{TokenFuture, TokenRequest};
 pub use self::revocation::OwedRevocation;
 pub use self::revoke_all::{RevokePace, RevokeReport};
 pub use self::seal::KeyRing;

@@ -60,6 +60,18 @@ impl SecretBytes {
         &self.0
     }
 
+    pub(crate) const fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
+    /// Wipes everything behind the first `len` bytes.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        if let Some(rest) = self.0.get_mut(len..) {
+            rest.zeroize();
+        }
+        self.0.truncate(len);
+    }
+
     /// Gives the bytes away; wiping them is then the taker's part.
     #[must_use]
     pub fn into_exposed(mut self) -> Vec<u8> {

@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use crate::clock::Timestamp;
-use crate::id::{ConnectionKey, Incarnation};
-use crate::secret::SecretString;
+use crate::connection::{Found, Held};
+use crate::id::ConnectionKey;
 
 /// An access token, ready for use at the provider's API.
 ///
@@ -13,47 +12,43 @@ use crate::secret::SecretString;
 /// vault again for the next request; that costs one read and is always fresh.
 pub struct AccessToken {
     pub(crate) key: ConnectionKey,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) generation: u64,
-    pub(crate) expires_at: Option<Timestamp>,
-    pub(crate) secret: SecretString,
-    pub(crate) scopes: Vec<String>,
-    pub(crate) config: Vec<(String, String)>,
+    pub(crate) opened: Held,
+    pub(crate) found: Found,
 }
 
 impl AccessToken {
     /// The token itself, for the `Authorization` header.
     #[must_use]
     pub fn expose_secret(&self) -> &str {
-        self.secret.expose_secret()
+        self.opened.token(self.found)
     }
 
     /// When it ends, where the provider said so.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.expires_at.map(SystemTime::from)
+        self.found.expires_at.map(SystemTime::from)
     }
 
     /// The scopes that the user granted.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
-        self.scopes.iter().map(String::as_str)
+        self.opened.scopes(self.found)
     }
 
     /// A value of the connection config: instance URL, realm id, subdomain and so on, under the provider's name for it.
     #[must_use]
     pub fn connection_config(&self, name: &str) -> Option<&str> {
-        self.config.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.opened.config().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
     /// All values of the connection config.
     pub fn connection_config_iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.config.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.opened.config()
     }
 
     /// Counts the token sets of this connection since it was connected, from 1.
     #[must_use]
-    pub const fn generation(&self) -> u64 {
-        self.generation
+    pub fn generation(&self) -> u64 {
+        self.opened.generation
     }
 
     /// The connection it belongs to.
@@ -67,9 +62,9 @@ impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken")
             .field("key", &self.key)
-            .field("generation", &self.generation)
-            .field("expires_at", &self.expires_at)
-            .field("scopes", &self.scopes)
+            .field("generation", &self.opened.generation)
+            .field("expires_at", &self.found.expires_at)
+            .field("scopes", &self.scopes().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

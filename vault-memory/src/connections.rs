@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +17,9 @@ use crate::{MemoryStore, lock};
 /// Connections and owed revocations share a lock, because one write may touch both.
 #[derive(Default)]
 pub(crate) struct Connections {
-    rows: Table<Row>,
+    rows: HashMap<ConnectionKey, Row>,
+    /// The same in the order of listings.
+    order: Table<ConnectionKey>,
     owed: Table<RevocationRecord>,
 }
 
@@ -60,8 +64,8 @@ fn owed_path(key: &ConnectionKey, id: RevocationId) -> Path {
 }
 
 impl Connections {
-    fn version(&self, path: &Path) -> Option<Version> {
-        self.rows.get(path).map(|row| row.record.version)
+    fn version(&self, key: &ConnectionKey) -> Option<Version> {
+        self.rows.get(key).map(|row| row.record.version)
     }
 
     fn owe(&mut self, owed: Option<&RevocationRecord>) {
@@ -77,17 +81,20 @@ impl Connections {
         owed: Option<&RevocationRecord>,
         release: Option<LeaseHolder>,
     ) -> Put {
-        let path = key_path(&record.key);
-        let current = self.version(&path);
+        let current = self.version(&record.key);
         if !holds(condition, current) {
             return Put::Conflict(current);
         }
-        let record = record.clone();
-        match self.rows.get_mut(&path) {
-            None => drop(self.rows.insert(path, Row { record, fence: 0, held: None })),
-            Some(row) => {
-                row.record = record;
+        let key = record.key.clone();
+        match self.rows.entry(key.clone()) {
+            Entry::Occupied(mut row) => {
+                let row = row.get_mut();
+                row.record = record.clone();
                 release.into_iter().for_each(|holder| row.release(holder));
+            }
+            Entry::Vacant(place) => {
+                place.insert(Row { record: record.clone(), fence: 0, held: None });
+                self.order.insert(key_path(&key), key);
             }
         }
         self.owe(owed);
@@ -95,12 +102,12 @@ impl Connections {
     }
 
     fn delete(&mut self, key: &ConnectionKey, version: Version, owed: Option<&RevocationRecord>) -> Put {
-        let path = key_path(key);
-        let current = self.version(&path);
+        let current = self.version(key);
         if current != Some(version) {
             return Put::Conflict(current);
         }
-        self.rows.remove(&path);
+        self.rows.remove(key);
+        self.order.remove(&key_path(key));
         self.owe(owed);
         Put::Written
     }
@@ -123,7 +130,7 @@ impl Connections {
         now: Timestamp,
         ttl: Duration,
     ) -> LeaseAcquire {
-        let Some(row) = self.rows.get_mut(&key_path(key)) else {
+        let Some(row) = self.rows.get_mut(key) else {
             return LeaseAcquire::Absent;
         };
         if let Some(held) = row.held_at(now).filter(|held| held.holder != holder) {
@@ -143,7 +150,7 @@ impl Connections {
         now: Timestamp,
         ttl: Duration,
     ) -> bool {
-        let Some(row) = self.rows.get_mut(&key_path(key)) else {
+        let Some(row) = self.rows.get_mut(key) else {
             return false;
         };
         let ours = row.is_held_by(LeaseHolder { holder, fence }) && row.held_at(now).is_some();
@@ -154,13 +161,13 @@ impl Connections {
     }
 
     fn release(&mut self, key: &ConnectionKey, holder: LeaseHolder) {
-        if let Some(row) = self.rows.get_mut(&key_path(key)) {
+        if let Some(row) = self.rows.get_mut(key) {
             row.release(holder);
         }
     }
 
     fn lease(&self, key: &ConnectionKey, now: Timestamp) -> Option<LeaseHeld> {
-        let row = self.rows.get(&key_path(key))?;
+        let row = self.rows.get(key)?;
         let Held { holder, until } = row.held_at(now)?;
         Some(LeaseHeld { holder, fence: row.fence, remaining: until.saturating_since(now) })
     }
@@ -190,12 +197,12 @@ fn count(limit: u32) -> usize {
 impl ConnectionStore for MemoryStore {
     async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError> {
         let connections = lock(&self.shared.connections);
-        Ok(connections.rows.get(&key_path(key)).map(|row| row.record.credential.clone()))
+        Ok(connections.rows.get(key).map(|row| row.record.credential.clone()))
     }
 
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>, StoreError> {
         let connections = lock(&self.shared.connections);
-        Ok(connections.rows.get(&key_path(key)).map(|row| row.record.clone()))
+        Ok(connections.rows.get(key).map(|row| row.record.clone()))
     }
 
     async fn put(
@@ -205,7 +212,11 @@ impl ConnectionStore for MemoryStore {
         owed: Option<&RevocationRecord>,
         release: Option<LeaseHolder>,
     ) -> Result<Put, StoreError> {
-        Ok(lock(&self.shared.connections).put(record, condition, owed, release))
+        let put = lock(&self.shared.connections).put(record, condition, owed, release);
+        if put == Put::Written {
+            self.tell(&record.key);
+        }
+        Ok(put)
     }
 
     async fn delete(
@@ -214,7 +225,11 @@ impl ConnectionStore for MemoryStore {
         version: Version,
         owed: Option<&RevocationRecord>,
     ) -> Result<Put, StoreError> {
-        Ok(lock(&self.shared.connections).delete(key, version, owed))
+        let put = lock(&self.shared.connections).delete(key, version, owed);
+        if put == Put::Written {
+            self.tell(key);
+        }
+        Ok(put)
     }
 
     async fn list(
@@ -227,10 +242,9 @@ impl ConnectionStore for MemoryStore {
             None => path([filter.tenant.as_str()]),
         };
         let connections = lock(&self.shared.connections);
-        Ok(page(&connections.rows, &prefix, wanted, |row| {
-            let record = &row.record;
-            let wanted = filter.connector.as_ref().is_none_or(|id| *id == record.key.connector);
-            wanted.then(|| record.clone().into())
+        Ok(page(&connections.order, &prefix, wanted, |key| {
+            let wanted = filter.connector.as_ref().is_none_or(|id| *id == key.connector);
+            wanted.then(|| connections.rows.get(key).map(|row| row.record.clone().into()))?
         }))
     }
 

@@ -29,6 +29,8 @@
 //! - Leases run on a monotonic clock and do not notice when the wall clock jumps. [`MemoryStore::with_clock`] lets a
 //!   test drive it.
 //! - Clones share one store.
+//! - It is a [`ConnectionWatch`](vault_core::store::ConnectionWatch): several vaults on one store hear of each other's
+//!   changes.
 //!
 //! # What it does not do
 //! - Survive the process: when the last clone is dropped, the tokens are gone.
@@ -43,11 +45,14 @@ mod connectors;
 mod flows;
 mod keys;
 mod table;
+mod watch;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::broadcast;
 use vault_core::clock::{Clock, SystemClock, Timestamp};
+use vault_core::store::Change;
 
 use self::connections::Connections;
 use self::connectors::Connectors;
@@ -68,6 +73,8 @@ struct Shared {
     connections: Mutex<Connections>,
     flows: Mutex<Flows>,
     keys: Mutex<Keys>,
+    /// Says which connections change.
+    changes: broadcast::Sender<Change>,
 }
 
 impl MemoryStore {
@@ -90,6 +97,7 @@ impl MemoryStore {
                 connections: Mutex::default(),
                 flows: Mutex::default(),
                 keys: Mutex::default(),
+                changes: broadcast::Sender::new(watch::BACKLOG),
             }),
         }
     }

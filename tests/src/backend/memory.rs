@@ -20,6 +20,12 @@ impl Memory {
     pub fn new(clock: &ManualClock) -> Self {
         Self(MemoryStore::with_clock(Arc::new(clock.clone())))
     }
+
+    /// The store itself.
+    #[must_use]
+    pub fn store(&self) -> MemoryStore {
+        self.0.clone()
+    }
 }
 
 #[async_trait]

@@ -14,15 +14,18 @@ pub(crate) enum Credential {
 }
 
 /// An OAuth token set and where it came from.
+///
+/// The first three fields are all that a token read looks at: [`Opened`](super::Opened) walks them where they lie, by the
+/// order in which they stand here.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct TokenSet {
+    pub(crate) refreshed_at: Timestamp,
     /// One per audience; the first is the default audience's.
     pub(crate) access: Vec<Access>,
     pub(crate) config: Vec<(String, String)>,
     pub(crate) refresh_token: Option<String>,
     pub(crate) refresh_expires_at: Option<Timestamp>,
     pub(crate) earliest_refresh_at: Option<Timestamp>,
-    pub(crate) refreshed_at: Timestamp,
     /// Other refresh tokens of the same parent, of which one may be the live one. The newest is last.
     pub(crate) alternates: Vec<String>,
     pub(crate) grant: Grant,
@@ -30,9 +33,12 @@ pub(crate) struct TokenSet {
     pub(crate) secrets: Vec<(String, String)>,
 }
 
+/// The audience of an access token that names none: the provider's usual API. It stands first.
+pub(crate) const DEFAULT_AUDIENCE: &str = "";
+
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Access {
-    /// Empty for the default audience.
+    /// Or [`DEFAULT_AUDIENCE`].
     pub(crate) audience: String,
     pub(crate) token: String,
     pub(crate) expires_at: Option<Timestamp>,

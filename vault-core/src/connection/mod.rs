@@ -1,10 +1,14 @@
 //! Stored connections: sealed on the way in, opened and checked on the way out.
 
 mod credential;
+mod opened;
 mod packed;
 mod summary;
 
-pub(crate) use self::credential::{Access, Credential, Grant, TokenSet};
+pub(crate) use self::credential::{Access, Credential, DEFAULT_AUDIENCE, Grant, TokenSet};
+#[cfg(test)]
+pub(crate) use self::opened::tests::an_opened;
+pub(crate) use self::opened::{Found, Held, Opened};
 pub(crate) use self::packed::Packed;
 pub(crate) use self::summary::Summary;
 use crate::core::Core;
@@ -14,7 +18,7 @@ use crate::seal::{Context, Purpose};
 use crate::secret::SecretBytes;
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord};
 
-/// What a token read found.
+/// What a refresh came to.
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) status: ConnectionStatus,
@@ -32,14 +36,18 @@ pub(crate) struct Loaded {
 
 impl Core {
     /// One store round trip; a replica may answer.
-    pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Read>, Error> {
+    pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Held>, Error> {
+        let cache = self.cache.as_ref().map(|cache| (cache, cache.mark(key, self.clock.monotonic())));
         let Some(bytes) = self.stores.connections.read(key).await? else {
             return Ok(None);
         };
         let packed = Packed::parse(key, &bytes)?;
-        let tokens = self.open_tokens(key, packed).await?;
-        let Packed { status, incarnation, generation, .. } = packed;
-        Ok(Some(Read { status, incarnation, generation, tokens }))
+        let plain = self.open_packed(key, packed).await?;
+        let opened = Opened::new(packed.status, packed.incarnation, packed.generation, plain)?;
+        Ok(Some(match cache {
+            Some((cache, mark)) => cache.keep(key, mark, opened),
+            None => Held::Own(opened),
+        }))
     }
 
     /// From the primary.
@@ -70,14 +78,14 @@ impl Core {
                 format!("{key}: its columns contradict each other"),
             ));
         }
-        let tokens = self.open_tokens(key, packed).await?;
+        let plain = self.open_packed(key, packed).await?;
+        let tokens = Credential::from_bytes(plain.expose_secret())?.into_tokens();
         Ok(Loaded { record, tokens })
     }
 
-    async fn open_tokens(&self, key: &ConnectionKey, packed: Packed<'_>) -> Result<TokenSet, Error> {
+    async fn open_packed(&self, key: &ConnectionKey, packed: Packed<'_>) -> Result<SecretBytes, Error> {
         let context = credential_context(key, packed.incarnation, packed.generation);
-        let plain = self.sealer.open(&context, packed.sealed).await?;
-        Ok(Credential::from_bytes(plain.expose_secret())?.into_tokens())
+        self.sealer.open(&context, packed.sealed).await
     }
 
     /// Writes a record. A write whose acknowledgement was lost is recognised by its version.

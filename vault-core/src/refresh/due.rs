@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use super::driver::into_read;
 use super::outcome::put_off;
 use super::read::goal;
 use crate::clock::Timestamp;
@@ -25,7 +24,8 @@ pub(crate) async fn refresh_due(core: &Arc<Core>, key: &ConnectionKey) -> Result
 async fn refresh(core: &Arc<Core>, key: &ConnectionKey) -> Result<(), Error> {
     match core.load(key).await? {
         Some(loaded) if is_due(&loaded.record, core.now()) => {
-            core.flights.join(core, goal(key, &into_read(loaded), false), false).await.map(drop)
+            let goal = goal(key, loaded.record.incarnation, loaded.record.generation, false);
+            core.flights.join(core, goal, false).await.map(drop)
         }
         _ => Ok(()),
     }

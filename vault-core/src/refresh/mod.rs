@@ -1,6 +1,7 @@
 //! The token read, and the refresh behind it.
 //!
-//! A read that finds a token good enough is one store round trip and nothing else. Otherwise one refresh runs for
+//! A read that finds a token good enough is one store round trip and nothing else, or not even that with a
+//! [`TokenCache`](crate::TokenCache). Otherwise one refresh runs for
 //! everybody who waits, in a task of its own:
 //!
 //! | step | what | where |
@@ -46,7 +47,7 @@ pub(crate) use self::breaker::Breakers;
 pub(crate) use self::due::refresh_due;
 pub(crate) use self::flight::Flights;
 pub(crate) use self::import::import;
-pub use self::read::TokenRequest;
 pub(crate) use self::read::report_rejected;
+pub use self::read::{TokenFuture, TokenRequest};
 pub use self::spill::{Spill, SpillFolder, Spilled};
 pub(crate) use self::state::State;

@@ -2,16 +2,16 @@ use std::fmt;
 use std::future::IntoFuture;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::driver::into_read;
 use super::flight::Goal;
 use crate::clock::Timestamp;
-use crate::connection::{Read, TokenSet};
+use crate::connection::{DEFAULT_AUDIENCE, Found, Held, Opened, TokenSet};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
-use crate::id::{ConnectionKey, Slot};
-use crate::secret::SecretString;
+use crate::id::{ConnectionKey, Incarnation, Slot};
 use crate::store::ConnectionStatus;
 use crate::token::AccessToken;
 
@@ -75,32 +75,80 @@ impl TokenRequest {
         self
     }
 
+    /// Out of the token cache, if it has one that will do.
+    fn cached(&self) -> Option<(Arc<Opened>, Found)> {
+        let (Some(cache), Ok(key), false) = (&self.core.cache, &self.key, self.fresh) else { return None };
+        let opened = cache.get(key, self.core.clock.monotonic())?;
+        let found = opened.access(DEFAULT_AUDIENCE)?;
+        let will_do = opened.status == ConnectionStatus::Active
+            && self.scopes.iter().all(|scope| is_granted(&opened, scope))
+            && is_good_enough(&self.core, &opened, self.min_ttl);
+        will_do.then_some((opened, found))
+    }
+
     #[tracing::instrument(name = "vault.token", skip_all)]
     async fn answer(self) -> Result<AccessToken, Error> {
-        let key = self.key?;
+        let Self { core, key, scopes, min_ttl, wait, fresh } = self;
+        let key = key?;
         // Step 0.
-        let read = self.core.read(&key).await?.ok_or_else(|| not_connected(&key))?;
-        check_usable(&key, &read, &self.scopes)?;
-        let now = self.core.now();
-        if !self.fresh && lives_beyond(&read.tokens, now.saturating_add(self.min_ttl)) {
-            return hand_out(&key, &read);
+        let opened = core.read(&key).await?.ok_or_else(|| not_connected(&key))?;
+        check_usable(&key, &opened, &scopes)?;
+        if !fresh && is_good_enough(&core, &opened, min_ttl) {
+            return hand_out(key, opened);
         }
-        // A token that was made a moment ago is as good as this provider's tokens get.
-        let young = now < read.tokens.refreshed_at.saturating_add(self.core.settings.min_refresh_interval);
-        if !self.fresh && young && lives_beyond(&read.tokens, now) {
-            return hand_out(&key, &read);
-        }
-        let fallback = (!self.fresh).then_some(&read);
-        refreshed(&self.core, &key, goal(&key, &read, false), self.wait, fallback, &self.scopes).await
+        let goal = goal(&key, opened.incarnation, opened.generation, false);
+        let fallback = (!fresh).then_some(opened);
+        refreshed(&core, key, goal, wait, fallback, &scopes).await
     }
 }
 
 impl IntoFuture for TokenRequest {
     type Output = Result<AccessToken, Error>;
-    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+    type IntoFuture = TokenFuture;
 
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.answer())
+    fn into_future(self) -> TokenFuture {
+        TokenFuture(Stage::Asked(self))
+    }
+}
+
+/// A [`TokenRequest`] that is awaited.
+#[must_use = "nothing happens before it is awaited"]
+pub struct TokenFuture(Stage);
+
+type Reading = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
+
+enum Stage {
+    Asked(TokenRequest),
+    /// The cache did not have it.
+    Reading(Reading),
+    Answered,
+}
+
+impl Future for TokenFuture {
+    type Output = Result<AccessToken, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut reading: Reading = match std::mem::replace(&mut self.0, Stage::Answered) {
+            Stage::Asked(request) => match (request.cached(), request.key) {
+                (Some((opened, found)), Ok(key)) => {
+                    return Poll::Ready(Ok(AccessToken { key, opened: Held::Shared(opened), found }));
+                }
+                (_, key) => Box::pin(TokenRequest { key, ..request }.answer()),
+            },
+            Stage::Reading(reading) => reading,
+            Stage::Answered => panic!("awaited again after it had answered"),
+        };
+        let polled = reading.as_mut().poll(context);
+        if polled.is_pending() {
+            self.0 = Stage::Reading(reading);
+        }
+        polled
+    }
+}
+
+impl fmt::Debug for TokenFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenFuture").finish_non_exhaustive()
     }
 }
 
@@ -112,27 +160,33 @@ impl fmt::Debug for TokenRequest {
 
 /// The provider refused `token`: whoever says so first has it refreshed, everybody gets the current one.
 pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Result<AccessToken, Error> {
-    let key = &token.key;
-    // From the primary: a replica might only know of older tokens than the rejected one.
-    let read = into_read(core.load(key).await?.ok_or_else(|| not_connected(key))?);
-    check_usable(key, &read, &[])?;
-    let rejected = (read.incarnation, read.generation) == (token.incarnation, token.generation);
-    if !rejected && lives_beyond(&read.tokens, core.now()) {
-        return hand_out(key, &read);
+    let key = token.key.clone();
+    if let Some(cache) = &core.cache {
+        cache.forget(&key);
     }
-    refreshed(core, key, goal(key, &read, rejected), core.settings.wait, None, &[]).await
+    // From the primary: a replica might only know of older tokens than the rejected one.
+    let loaded = core.load(&key).await?.ok_or_else(|| not_connected(&key))?;
+    let current = Opened::of(&into_read(loaded))?;
+    check_usable(&key, &current, &[])?;
+    let rejected =
+        (current.incarnation, current.generation) == (token.opened.incarnation, token.opened.generation);
+    if !rejected && outlives(&current, core.now()) {
+        return hand_out(key, Held::Own(current));
+    }
+    let goal = goal(&key, current.incarnation, current.generation, rejected);
+    refreshed(core, key, goal, core.settings.wait, None, &[]).await
 }
 
 /// Steps 1 and 2 from the caller's side: wait until the deadline, and fall back on a token that still lives.
 async fn refreshed(
     core: &Arc<Core>,
-    key: &ConnectionKey,
+    key: ConnectionKey,
     goal: Goal,
     wait: Duration,
-    fallback: Option<&Read>,
+    fallback: Option<Held>,
     scopes: &[String],
 ) -> Result<AccessToken, Error> {
-    let hurried = fallback.is_some_and(|read| lives_beyond(&read.tokens, core.now()));
+    let hurried = fallback.as_ref().is_some_and(|opened| outlives(opened, core.now()));
     let landing = tokio::select! {
         biased;
         landing = core.flights.join(core, goal, hurried) => landing,
@@ -142,11 +196,14 @@ async fn refreshed(
     };
     match (landing, fallback) {
         (Ok(read), _) => {
-            check_usable(key, &read, scopes)?;
-            hand_out(key, &read)
+            let opened = Opened::of(&read)?;
+            check_usable(&key, &opened, scopes)?;
+            hand_out(key, Held::Own(opened))
         }
-        (Err(error), Some(read)) if error.is_retryable() || is_operators(&error) => {
-            if lives_beyond(&read.tokens, core.now()) { hand_out(key, read) } else { Err(error) }
+        (Err(error), Some(opened))
+            if (error.is_retryable() || is_operators(&error)) && outlives(&opened, core.now()) =>
+        {
+            hand_out(key, opened)
         }
         (Err(error), _) => Err(error),
     }
@@ -166,16 +223,19 @@ fn is_operators(error: &Error) -> bool {
     )
 }
 
-pub(super) fn goal(key: &ConnectionKey, read: &Read, rejected: bool) -> Goal {
-    Goal { key: key.clone(), incarnation: read.incarnation, generation: read.generation, rejected }
+pub(super) fn goal(key: &ConnectionKey, incarnation: Incarnation, generation: u64, rejected: bool) -> Goal {
+    Goal { key: key.clone(), incarnation, generation, rejected }
 }
 
-fn check_usable(key: &ConnectionKey, read: &Read, scopes: &[String]) -> Result<(), Error> {
-    if let ConnectionStatus::NeedsReauthorization(reason) = read.status {
+fn is_granted(opened: &Opened, scope: &str) -> bool {
+    opened.access(DEFAULT_AUDIENCE).is_some_and(|found| opened.scopes(found).any(|granted| granted == scope))
+}
+
+fn check_usable(key: &ConnectionKey, opened: &Opened, scopes: &[String]) -> Result<(), Error> {
+    if let ConnectionStatus::NeedsReauthorization(reason) = opened.status {
         return Err(needs_reauthorization(key, reason));
     }
-    let granted = read.tokens.default_access().map_or(&[][..], |access| &access.scopes);
-    let missing: Vec<String> = scopes.iter().filter(|scope| !granted.contains(scope)).cloned().collect();
+    let missing: Vec<String> = scopes.iter().filter(|scope| !is_granted(opened, scope)).cloned().collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -191,23 +251,30 @@ pub(super) fn not_connected(key: &ConnectionKey) -> Error {
     Error::new(ErrorKind::NotConnected, format!("no {key}"))
 }
 
-/// A token whose end is unknown is taken to live until the provider refuses it.
-pub(super) fn lives_beyond(tokens: &TokenSet, moment: Timestamp) -> bool {
-    tokens.default_access().is_some_and(|access| access.expires_at.is_none_or(|end| end > moment))
+/// Whether it may be handed out without a refresh.
+fn is_good_enough(core: &Core, opened: &Opened, min_ttl: Duration) -> bool {
+    let now = core.now();
+    // A token that was made a moment ago is as good as this provider's tokens get.
+    let young = now < opened.refreshed_at.saturating_add(core.settings.min_refresh_interval);
+    outlives(opened, now.saturating_add(min_ttl)) || young && outlives(opened, now)
 }
 
-fn hand_out(key: &ConnectionKey, read: &Read) -> Result<AccessToken, Error> {
-    let access = read
-        .tokens
-        .default_access()
-        .ok_or_else(|| Error::new(ErrorKind::CorruptRecord, format!("{key} holds no access token")))?;
-    Ok(AccessToken {
-        key: key.clone(),
-        incarnation: read.incarnation,
-        generation: read.generation,
-        expires_at: access.expires_at,
-        secret: SecretString::new(access.token.as_str()),
-        scopes: access.scopes.clone(),
-        config: read.tokens.config.clone(),
-    })
+fn outlives(opened: &Opened, moment: Timestamp) -> bool {
+    opened.access(DEFAULT_AUDIENCE).is_some_and(|found| ends_after(found.expires_at, moment))
+}
+
+pub(super) fn lives_beyond(tokens: &TokenSet, moment: Timestamp) -> bool {
+    tokens.default_access().is_some_and(|access| ends_after(access.expires_at, moment))
+}
+
+/// A token whose end is unknown is taken to live until the provider refuses it.
+fn ends_after(expires_at: Option<Timestamp>, moment: Timestamp) -> bool {
+    expires_at.is_none_or(|end| end > moment)
+}
+
+fn hand_out(key: ConnectionKey, opened: Held) -> Result<AccessToken, Error> {
+    match opened.access(DEFAULT_AUDIENCE) {
+        Some(found) => Ok(AccessToken { key, opened, found }),
+        None => Err(Error::new(ErrorKind::CorruptRecord, format!("{key} holds no access token"))),
+    }
 }

@@ -1,7 +1,7 @@
 //! The binary format, as pure functions: no lookup, no clock, no randomness of its own.
 
 use subtle::ConstantTimeEq as _;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::{Zeroize as _, Zeroizing, optimization_barrier};
 
 use super::aead::{self, TAG_BYTES, ZERO_NONCE};
 use super::context::AssociatedData;
@@ -75,10 +75,10 @@ pub(super) fn seal(
 
     let salt = hedged_salt(key, random, associated.fields(), &sealed[HEADER_BYTES..]);
     let derived = Derived::new(key, associated.purpose(), &salt);
-    let header = header(id, &salt, &derived.commitment);
+    let header = header(id, &salt, derived.commitment());
     sealed[..HEADER_BYTES].copy_from_slice(&header);
     let tag = aead::seal_in_place(
-        &derived.encryption,
+        derived.encryption(),
         &ZERO_NONCE,
         associated.behind(&header),
         &mut sealed[HEADER_BYTES..],
@@ -131,12 +131,12 @@ impl<'a> Envelope<'a> {
     /// Allocates once, for the plaintext.
     pub(super) fn open(&self, key: &Key, associated: &mut AssociatedData) -> Result<SecretBytes, OpenError> {
         let derived = Derived::new(key, associated.purpose(), self.salt);
-        if !bool::from(derived.commitment.ct_eq(self.commitment)) {
+        if !bool::from(derived.commitment().ct_eq(self.commitment)) {
             return Err(OpenError::WrongKey);
         }
         let mut buffer = self.ciphertext.to_vec();
         aead::open_in_place(
-            &derived.encryption,
+            derived.encryption(),
             &ZERO_NONCE,
             associated.behind(self.header),
             &mut buffer,
@@ -147,23 +147,30 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The keys of one sealed value.
-struct Derived {
-    encryption: Zeroizing<[u8; 32]>,
-    commitment: [u8; 32],
-}
+/// The keys of one sealed value: encryption, then commitment.
+struct Derived(Zeroizing<[u8; 64]>);
 
 impl Derived {
     fn new(key: &Key, purpose: u8, salt: &[u8; 32]) -> Self {
         let mut hasher = blake3::Hasher::new_keyed(key.as_bytes());
         hasher.update(&[purpose]).update(salt);
         let mut output = hasher.finalize_xof();
-        let mut derived = Self { encryption: Zeroizing::new([0; 32]), commitment: [0; 32] };
-        output.fill(derived.encryption.as_mut());
-        output.fill(&mut derived.commitment);
+        let mut keys = Zeroizing::new([0; 64]);
+        output.fill(keys.as_mut());
         output.zeroize();
-        hasher.zeroize();
-        derived
+        // Wipes what the hasher holds after so short an input. `zeroize` would go through its empty stack of subtrees
+        // as well, which takes four times as long as all of the rest.
+        hasher = blake3::Hasher::new();
+        optimization_barrier(&hasher);
+        Self(keys)
+    }
+
+    fn encryption(&self) -> &[u8; 32] {
+        self.0.first_chunk().expect("64 bytes begin with 32")
+    }
+
+    fn commitment(&self) -> &[u8; 32] {
+        self.0.last_chunk().expect("64 bytes end with 32")
     }
 }
 

@@ -12,7 +12,8 @@ pub trait ConnectionWatch: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Contract
     /// Whatever changes or removes a connection's credential, in any process, and is committed after this has returned,
-    /// is told by [`Changes::next`], or that fails. Leases are no changes.
+    /// is told by [`Changes::next`], or that fails. Leases are no changes. A [`read`](super::ConnectionStore::read) that
+    /// begins after a change was told finds it: where a replica answers reads, that one must have it first.
     ///
     /// # Errors
     /// When the channel cannot be set up.

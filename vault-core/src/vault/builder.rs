@@ -6,6 +6,7 @@ use url::Url;
 
 use super::Vault;
 use crate::audit::{Audit, AuditPolicy, AuditSink};
+use crate::cache::{self, Cache, TokenCache, Told};
 use crate::clock::{Clock, SystemClock};
 use crate::connect::check_return_target;
 use crate::connector::Recent;
@@ -36,6 +37,7 @@ pub struct VaultBuilder {
     audit: Option<Audit>,
     key_scope: DataKeyScope,
     spill: Option<Arc<dyn Spill>>,
+    cache: Option<TokenCache>,
     settings: Settings,
 }
 
@@ -52,6 +54,7 @@ impl VaultBuilder {
             audit: None,
             key_scope: DataKeyScope::default(),
             spill: None,
+            cache: None,
             settings: Settings::default(),
         }
     }
@@ -142,6 +145,13 @@ impl VaultBuilder {
         self
     }
 
+    /// Keeps opened tokens in memory; without it every token read asks the store. What that gives up is on
+    /// [`TokenCache`].
+    pub fn token_cache(mut self, cache: TokenCache) -> Self {
+        self.cache = Some(cache);
+        self
+    }
+
     /// How long a user may take at the provider; 10 minutes by default.
     pub const fn flow_ttl(mut self, ttl: Duration) -> Self {
         self.settings.flow_ttl = ttl;
@@ -189,10 +199,11 @@ impl VaultBuilder {
     /// # Cancel safety
     /// Dropping the future leaves at most the store's canary record.
     pub async fn build(self) -> Result<Vault, Error> {
-        let stores = self.stores.ok_or_else(|| missing("stores"))?;
+        let mut stores = self.stores.ok_or_else(|| missing("stores"))?;
         let keys = self.keys.ok_or_else(|| missing("keys"))?;
         let http = self.http.ok_or_else(|| missing("http"))?;
         check(&self.settings)?;
+        self.cache.as_ref().map_or(Ok(()), check_cache)?;
         let sealer = Sealer::start(keys, Arc::clone(&stores.keys), Arc::clone(&self.entropy)).await?;
         let sealer = sealer.with_data_key_scope(self.key_scope);
         let mut process = [0; 16];
@@ -201,6 +212,11 @@ impl VaultBuilder {
         let tasks = Tasks::new(Arc::clone(&self.observer));
         let store_clock = self.follow_store.then(|| Arc::new(StoreClock::new(Arc::clone(&self.clock))));
         let clock = store_clock.clone().map_or(self.clock, |clock| clock);
+        let cache = self.cache.as_ref().map(|options| Arc::new(Cache::new(options)));
+        if let Some(cache) = &cache {
+            stores.connections =
+                Arc::new(Told::new(stores.connections, Arc::clone(cache), Arc::clone(&clock)));
+        }
         let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&clock), timeout);
         let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&clock), timeout);
         let core = Arc::new(Core {
@@ -213,6 +229,7 @@ impl VaultBuilder {
             observer: self.observer,
             audit: self.audit,
             settings: self.settings,
+            cache,
             discovery,
             jwks,
             connectors: Recent::new(),
@@ -227,6 +244,9 @@ impl VaultBuilder {
         });
         core.ask_time().await?;
         refresh::import(&core).await;
+        if let Some(options) = self.cache {
+            cache::look_after(&core, options);
+        }
         Ok(Vault::new(core))
     }
 }
@@ -243,6 +263,13 @@ fn check(settings: &Settings) -> Result<(), Error> {
     }
     if settings.flow_cap == 0 || settings.flow_ttl.is_zero() {
         return Err(invalid("flow_cap and flow_ttl must be more than nothing"));
+    }
+    Ok(())
+}
+
+fn check_cache(cache: &TokenCache) -> Result<(), Error> {
+    if cache.entries == 0 || cache.bytes == 0 || cache.max_age.is_zero() {
+        return Err(invalid("token_cache: entries, bytes and max_age must be more than nothing"));
     }
     Ok(())
 }

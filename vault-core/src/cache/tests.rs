@@ -1,0 +1,136 @@
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::*;
+use crate::connection::an_opened;
+use crate::id::{ConnectorId, Owner, Slot, TenantId, UserId};
+
+const START: Duration = Duration::from_secs(100);
+const MAX_AGE: Duration = Duration::from_secs(30);
+
+fn cache() -> Cache {
+    Cache::new(&TokenCache::new())
+}
+
+fn key(user: &str) -> ConnectionKey {
+    ConnectionKey {
+        tenant: TenantId::default(),
+        owner: Owner::User(UserId::new(user).expect("valid")),
+        connector: ConnectorId::new("connector").expect("valid"),
+        slot: Slot::default(),
+    }
+}
+
+/// A read that found that, with nothing in between.
+fn read(cache: &Cache, user: &str, incarnation: u8, generation: u64) {
+    let mark = cache.mark(&key(user), START);
+    cache.keep(&key(user), mark, an_opened(incarnation, generation));
+}
+
+fn generation(cache: &Cache, user: &str) -> Option<u64> {
+    cache.get(&key(user), START).map(|opened| opened.generation)
+}
+
+fn watch_on(cache: &Cache, user: &str) -> Weak<Opened> {
+    Arc::downgrade(&cache.get(&key(user), START).expect("it is there"))
+}
+
+#[test]
+fn what_was_read_before_a_change_is_not_served_after_it() {
+    type Happens = fn(&Cache);
+    let changes: [Happens; 7] = [
+        |cache| cache.forget(&key("alice")),
+        |cache| cache.wrote(&key("alice"), What::Removed, START),
+        |cache| cache.wrote(&key("alice"), What::Written(Incarnation::from_bytes([1; 16]), 1), START),
+        |cache| cache.told_of(&key("alice").digest()),
+        Cache::told_of_any,
+        |cache| cache.switch(false),
+        |cache| [false, true].into_iter().for_each(|on| cache.switch(on)),
+    ];
+    for (n, change) in changes.into_iter().enumerate() {
+        let cache = cache();
+        read(&cache, "alice", 1, 1);
+        assert_eq!(generation(&cache, "alice"), Some(1), "{n}");
+        // A second read is under way.
+        let mark = cache.mark(&key("alice"), START);
+        change(&cache);
+        assert_eq!(generation(&cache, "alice"), None, "{n}");
+        let held = cache.keep(&key("alice"), mark, an_opened(1, 1));
+        assert!(matches!(held, Held::Own(_)), "{n}");
+        assert_eq!(generation(&cache, "alice"), None, "{n}");
+    }
+}
+
+#[test]
+fn a_generation_is_never_replaced_by_an_earlier_one_of_its_incarnation() {
+    let cache = cache();
+    read(&cache, "alice", 1, 3);
+    read(&cache, "alice", 1, 2);
+    assert_eq!(generation(&cache, "alice"), Some(3));
+    read(&cache, "alice", 1, 4);
+    assert_eq!(generation(&cache, "alice"), Some(4));
+    // Another process may have connected anew.
+    read(&cache, "alice", 2, 1);
+    assert_eq!(generation(&cache, "alice"), Some(1));
+}
+
+#[test]
+fn what_a_replica_still_has_of_before_a_write_is_not_kept() {
+    let cache = cache();
+    cache.wrote(&key("alice"), What::Written(Incarnation::from_bytes([1; 16]), 3), START);
+    for (incarnation, older, kept) in [(1, 2, None), (2, 9, None), (1, 3, Some(3))] {
+        read(&cache, "alice", incarnation, older);
+        assert_eq!(generation(&cache, "alice"), kept);
+    }
+    cache.wrote(&key("alice"), What::Removed, START);
+    read(&cache, "alice", 1, 4);
+    assert_eq!(generation(&cache, "alice"), None);
+    // A replica is not so far behind.
+    let mark = cache.mark(&key("alice"), START + MAX_AGE);
+    cache.keep(&key("alice"), mark, an_opened(3, 1));
+    assert!(cache.get(&key("alice"), START + MAX_AGE).is_some());
+}
+
+#[test]
+fn nothing_is_served_past_the_bound() {
+    let cache = cache();
+    read(&cache, "alice", 1, 1);
+    let just_before = START + MAX_AGE - Duration::from_nanos(1);
+    assert!(cache.get(&key("alice"), just_before).is_some());
+    assert!(cache.get(&key("alice"), START + MAX_AGE).is_none());
+}
+
+#[test]
+fn what_leaves_is_dropped_and_with_it_wiped() {
+    type Leaves = fn(&Cache);
+    let ways: [Leaves; 5] = [
+        |cache| cache.forget(&key("alice")),
+        |cache| cache.wrote(&key("alice"), What::Removed, START),
+        Cache::told_of_any,
+        |cache| cache.sweep(START + MAX_AGE),
+        |cache| {
+            cache.told_of(&key("alice").digest());
+            cache.sweep(START);
+        },
+    ];
+    for (n, leave) in ways.into_iter().enumerate() {
+        let cache = cache();
+        read(&cache, "alice", 1, 1);
+        let kept = watch_on(&cache, "alice");
+        assert!(kept.upgrade().is_some(), "{n}");
+        leave(&cache);
+        assert!(kept.upgrade().is_none(), "{n}");
+    }
+}
+
+#[test]
+fn entries_and_bytes_are_both_bounded() {
+    let bytes = 8 * u64::try_from(OVERHEAD + an_opened(1, 1).bytes()).expect("small");
+    let bounds = [TokenCache::new().entries(8), TokenCache::new().bytes(bytes)];
+    for cache in bounds.map(|options| Cache::new(&options)) {
+        for user in 0..100 {
+            read(&cache, &user.to_string(), 1, 1);
+        }
+        assert!((1..=8).contains(&cache.kept.len()), "{}", cache.kept.len());
+    }
+}

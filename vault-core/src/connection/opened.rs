@@ -1,0 +1,263 @@
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{Credential, DEFAULT_AUDIENCE, Read};
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind};
+use crate::id::Incarnation;
+use crate::secret::SecretBytes;
+use crate::store::ConnectionStatus;
+
+/// What a token read found: the part of a credential that it may need, in the one buffer that it was opened into. Nothing
+/// is copied out of there, and the buffer is wiped when dropped.
+pub(crate) struct Opened {
+    pub(crate) status: ConnectionStatus,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) generation: u64,
+    pub(crate) refreshed_at: Timestamp,
+    plain: SecretBytes,
+    /// Where the list of access tokens starts.
+    access: usize,
+    /// Where the connection config starts.
+    config: usize,
+    first: Option<Found>,
+}
+
+/// Whose it is: an access token's own, or the token cache's as well.
+#[derive(Debug)]
+pub(crate) enum Held {
+    Own(Opened),
+    Shared(Arc<Opened>),
+}
+
+impl Deref for Held {
+    type Target = Opened;
+
+    fn deref(&self) -> &Opened {
+        match self {
+            Self::Own(opened) => opened,
+            Self::Shared(opened) => opened,
+        }
+    }
+}
+
+/// Where an access token lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Found {
+    pub(crate) expires_at: Option<Timestamp>,
+    token: (usize, usize),
+    scopes: usize,
+}
+
+impl Opened {
+    /// `plain` as [`Credential::encode`] wrote it. What token reads have no use for, refresh tokens above all, is wiped
+    /// here.
+    pub(crate) fn new(
+        status: ConnectionStatus,
+        incarnation: Incarnation,
+        generation: u64,
+        mut plain: SecretBytes,
+    ) -> Result<Self, Error> {
+        let layout = Layout::of(plain.expose_secret())
+            .ok_or_else(|| Error::new(ErrorKind::CorruptRecord, "a sealed credential does not decode"))?;
+        let Layout { refreshed_at, access, config, end, first } = layout;
+        plain.truncate(end);
+        Ok(Self { status, incarnation, generation, refreshed_at, plain, access, config, first })
+    }
+
+    /// What a refresh came to.
+    pub(crate) fn of(read: &Read) -> Result<Self, Error> {
+        Self::new(read.status, read.incarnation, read.generation, Credential::encode(&read.tokens)?)
+    }
+
+    /// The access token for that audience.
+    pub(crate) fn access(&self, audience: &str) -> Option<Found> {
+        if audience == DEFAULT_AUDIENCE {
+            return self.first;
+        }
+        let mut walk = self.walk(self.access);
+        let mut all = (0..walk.take::<u32>()?).map_while(|_| walk.access());
+        all.find(|(other, _)| *other == audience).map(|(_, found)| found)
+    }
+
+    pub(crate) fn token(&self, found: Found) -> &str {
+        let (start, end) = found.token;
+        std::str::from_utf8(&self.plain.expose_secret()[start..end]).expect("it was text when it was found")
+    }
+
+    /// The scopes of that access token.
+    pub(crate) fn scopes(&self, found: Found) -> impl Iterator<Item = &str> {
+        self.walk(found.scopes).list::<&str>()
+    }
+
+    pub(crate) fn config(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.walk(self.config).list::<(&str, &str)>()
+    }
+
+    /// How much memory it takes, beside itself.
+    pub(crate) fn bytes(&self) -> usize {
+        self.plain.capacity()
+    }
+
+    fn walk(&self, at: usize) -> Walk<'_> {
+        Walk { bytes: self.plain.expose_secret(), at }
+    }
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+/// Where things lie in an encoded credential.
+struct Layout {
+    refreshed_at: Timestamp,
+    access: usize,
+    config: usize,
+    end: usize,
+    first: Option<Found>,
+}
+
+impl Layout {
+    fn of(plain: &[u8]) -> Option<Self> {
+        let mut walk = Walk { bytes: plain, at: 0 };
+        // `Credential::OAuth`, so far the only kind.
+        walk.take::<u32>().filter(|kind| *kind == 0)?;
+        let refreshed_at = walk.take()?;
+        let access = walk.at;
+        let mut first = None;
+        for _ in 0..walk.take::<u32>()? {
+            let (_, found) = walk.access()?;
+            first = first.or(Some(found));
+        }
+        let config = walk.at;
+        walk.skip_list::<(&str, &str)>()?;
+        Some(Self { refreshed_at, access, config, end: walk.at, first })
+    }
+}
+
+/// Reads values one after the other where postcard wrote them.
+#[derive(Clone, Copy)]
+struct Walk<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn take<T: Deserialize<'a>>(&mut self) -> Option<T> {
+        let (value, rest) = postcard::take_from_bytes(self.bytes.get(self.at..)?).ok()?;
+        self.at = self.bytes.len() - rest.len();
+        Some(value)
+    }
+
+    /// An [`Access`](super::Access) and its audience.
+    fn access(&mut self) -> Option<(&'a str, Found)> {
+        let audience = self.take()?;
+        let token: &str = self.take()?;
+        let token = (self.at - token.len(), self.at);
+        let expires_at = self.take()?;
+        let scopes = self.at;
+        self.skip_list::<&str>()?;
+        Some((audience, Found { expires_at, token, scopes }))
+    }
+
+    fn skip_list<T: Deserialize<'a>>(&mut self) -> Option<()> {
+        (0..self.take::<u32>()?).try_for_each(|_| self.take::<T>().map(drop))
+    }
+
+    fn list<T: Deserialize<'a>>(mut self) -> impl Iterator<Item = T> {
+        let len = self.take::<u32>().unwrap_or_default();
+        (0..len).map_while(move |_| self.take())
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::connection::{Access, Grant, TokenSet};
+
+    fn tokens() -> TokenSet {
+        let access = |audience: &str, expires_at: Option<i64>, scopes: &[&str]| Access {
+            audience: audience.to_owned(),
+            token: format!("token of {audience:?}"),
+            expires_at: expires_at.map(Timestamp::from_millis),
+            scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
+        };
+        TokenSet {
+            refreshed_at: Timestamp::from_millis(7),
+            access: vec![
+                access("", Some(1_000), &["read", "write"]),
+                access("https://files.example/", None, &[]),
+            ],
+            config: vec![("site".to_owned(), "acme".to_owned()), ("käse".to_owned(), String::new())],
+            refresh_token: Some("canary".to_owned()),
+            refresh_expires_at: None,
+            earliest_refresh_at: None,
+            alternates: vec!["canary".to_owned()],
+            grant: Grant {
+                issuer: None,
+                token_origin: "https://provider.example".to_owned(),
+                client_id: "client".to_owned(),
+                account: None,
+            },
+            secrets: vec![("hook".to_owned(), "canary".to_owned())],
+        }
+    }
+
+    /// For tests of what holds such a thing.
+    pub(crate) fn an_opened(incarnation: u8, generation: u64) -> Opened {
+        let plain = Credential::encode(&tokens()).expect("encodes");
+        let incarnation = Incarnation::from_bytes([incarnation; 16]);
+        Opened::new(ConnectionStatus::Active, incarnation, generation, plain).expect("opens")
+    }
+
+    fn opened(plain: SecretBytes) -> Result<Opened, Error> {
+        Opened::new(ConnectionStatus::Active, Incarnation::from_bytes([1; 16]), 3, plain)
+    }
+
+    #[test]
+    fn what_was_encoded_is_found_in_place() {
+        let opened = opened(Credential::encode(&tokens()).expect("encodes")).expect("opens");
+        let default = opened.access(DEFAULT_AUDIENCE).expect("there is one");
+        assert_eq!(opened.token(default), "token of \"\"");
+        assert_eq!(default.expires_at, Some(Timestamp::from_millis(1_000)));
+        assert_eq!(opened.scopes(default).collect::<Vec<_>>(), ["read", "write"]);
+        assert_eq!(opened.config().collect::<Vec<_>>(), [("site", "acme"), ("käse", "")]);
+        assert_eq!(opened.refreshed_at, Timestamp::from_millis(7));
+        let files = opened.access("https://files.example/").expect("there is one");
+        assert_eq!(opened.token(files), "token of \"https://files.example/\"");
+        assert_eq!((files.expires_at, opened.scopes(files).count()), (None, 0));
+        assert!(opened.access("https://mail.example/").is_none());
+    }
+
+    #[test]
+    fn m01_a_token_read_keeps_no_refresh_token_in_memory() {
+        let opened = opened(Credential::encode(&tokens()).expect("encodes")).expect("opens");
+        let kept = opened.plain.expose_secret();
+        assert!(!kept.windows(6).any(|part| part == b"canary"));
+        assert!(!format!("{opened:?}").contains("token of"));
+    }
+
+    #[test]
+    fn a_credential_cut_short_anywhere_is_refused() {
+        let whole = Credential::encode(&tokens()).expect("encodes");
+        let end = opened(SecretBytes::new(whole.expose_secret().to_vec())).expect("opens");
+        let end = end.plain.expose_secret().len();
+        for len in 0..end {
+            let cut = SecretBytes::new(whole.expose_secret()[..len].to_vec());
+            assert!(opened(cut).is_err(), "{len}");
+        }
+    }
+
+    #[test]
+    fn a_credential_without_access_tokens_opens() {
+        let mut tokens = tokens();
+        tokens.access.clear();
+        let opened = opened(Credential::encode(&tokens).expect("encodes")).expect("opens");
+        assert!(opened.access(DEFAULT_AUDIENCE).is_none());
+    }
+}
