@@ -23,6 +23,7 @@ mod postgres;
 mod protocol;
 mod refresh;
 mod revoke_all;
+mod round_trips;
 mod sealing;
 mod storage;
 mod store_calls;

@@ -47,7 +47,6 @@ pub const ROTATE: &[&str] = &["rotate:write"];
 enum Phase {
     Idle,
     /// A pending flow was taken.
-    Taken,
     /// The code was sent.
     Exchanged,
     /// The lease was asked for.
@@ -107,10 +106,9 @@ impl Steps {
 /// The steps that are calls of a store.
 fn step_of(method: &str, phase: Phase) -> Option<&'static str> {
     Some(match (method, phase) {
-        ("flows.insert", Phase::Taken) => "connect:claim",
         ("flows.insert", _) => "connect:start",
-        ("flows.take", Phase::Exchanged) => "connect:confirm",
         ("flows.take", _) => "connect:take",
+        ("flows.finish", _) => "connect:finish",
         ("flows.cancel", _) => "disconnect:cancel",
         ("connections.delete", _) => "disconnect:delete",
         ("connections.delete_owed", _) => "disconnect:settle",
@@ -140,7 +138,6 @@ impl Watch for Steps {
         let Some(step) = step_of(method, self.state().phase) else { return };
         self.pass(step, Side::After);
         match step {
-            "connect:take" => self.move_to(Phase::Taken),
             "refresh:lease" => self.move_to(Phase::Leased),
             "refresh:marker" => self.move_to(Phase::Marked),
             "refresh:release" => self.move_to(Phase::Idle),
