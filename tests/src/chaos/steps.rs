@@ -17,14 +17,8 @@ use vault_testkit::faults::Watch;
 use super::protocol::{Line, Side, Signal};
 
 /// Of an authorization, from the start to the stored connection.
-pub const CONNECT: &[&str] = &[
-    "connect:start",
-    "connect:take",
-    "connect:claim",
-    "connect:exchange",
-    "connect:confirm",
-    "connect:write",
-];
+pub const CONNECT: &[&str] =
+    &["connect:start", "connect:take", "connect:exchange", "connect:write", "connect:finish"];
 /// Of a refresh that the provider grants.
 pub const REFRESH: &[&str] = &[
     "refresh:lease",
@@ -46,7 +40,6 @@ pub const ROTATE: &[&str] = &["rotate:write"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Idle,
-    /// A pending flow was taken.
     /// The code was sent.
     Exchanged,
     /// The lease was asked for.
