@@ -125,6 +125,59 @@ async fn r05_r06_a_lost_reply_is_fetched_again_where_the_provider_allows_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r05_after_a_crash_maintenance_asks_again_while_the_leeway_lasts() {
+    let latest = |switches: &mut Switches| switches.rotation = Rotation::LeewayLatest { secs: 120 };
+    let world = World::builder().in_memory().switches(latest).start().await;
+    world.connect("alice").await.expect("alice connects");
+    // Long before it is due by itself.
+    let (crashing, faults) = world.second_vault().await;
+    world.clock.advance(Duration::from_secs(31));
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    // After the marker it writes nothing any more.
+    faults.on_method("connections.put", 2, StoreFault::Hang);
+    faults.always_on_method("connections.renew_lease", StoreFault::Fail(StoreErrorKind::Unavailable));
+    let fresh = crashing.user("alice").token(world.connector.id()).fresh();
+    let _never = tokio::spawn(fresh.into_future());
+    gate.arrived().await;
+
+    // The lease has lapsed, and so has the time that the request may take.
+    world.clock.advance(Duration::from_secs(50));
+    let pass = world.vault.maintain(10).await.expect("a pass");
+    assert_eq!((pass.refreshed, pass.failed), (1, 0));
+    let token = read(&world, &world.vault).await.expect("a token");
+    assert_eq!(token.generation(), 2);
+    assert!(world.provider.is_live(token.expose_secret()));
+    assert_eq!(world.count_events(is_marked), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_token_is_served_while_another_processs_send_settles() {
+    let world = World::builder().in_memory().start().await;
+    world.connect("alice").await.expect("alice connects");
+    world.clock.advance(Duration::from_secs(31));
+    let (crashing, faults) = world.second_vault().await;
+    faults.on_method("connections.put", 1, StoreFault::HangAfter);
+    faults.always_on_method("connections.renew_lease", StoreFault::Fail(StoreErrorKind::Unavailable));
+    let hour = Duration::from_secs(2 * 60 * 60);
+    let longer = |vault: &Vault| vault.user("alice").token(world.connector.id()).min_ttl(hour).into_future();
+    let _never = tokio::spawn(longer(&crashing));
+    world.clock.wait_for_sleepers(2).await;
+    while faults.calls("connections.put") < 1 {
+        tokio::task::yield_now().await;
+    }
+    // It holds the lease: for so long a refresh may be on its way.
+    let waiting = tokio::spawn(longer(&world.vault));
+    world.clock.wait_for_sleepers(4).await;
+    world.clock.advance(Duration::from_secs(2));
+    let token = world.note(waiting.await.expect("no panic")).expect("the one that lives");
+    assert_eq!(token.generation(), 1);
+    // The lease has lapsed, and not yet the time in which the request may arrive: nobody is kept waiting for that.
+    world.clock.advance(Duration::from_secs(1));
+    let token = world.note(longer(&world.vault).await).expect("the one that lives");
+    assert_eq!((token.generation(), world.provider.refreshes().len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r07_of_two_replies_to_one_token_both_refresh_tokens_are_kept_until_one_has_proven_to_live() {
     let world = overtaken().await;
     let (second, _faults) = world.second_vault().await;

@@ -20,16 +20,9 @@ use super::protocol::{Line, Side, Signal};
 pub const CONNECT: &[&str] =
     &["connect:start", "connect:take", "connect:exchange", "connect:write", "connect:finish"];
 /// Of a refresh that the provider grants.
-pub const REFRESH: &[&str] = &[
-    "refresh:lease",
-    "refresh:read",
-    "refresh:marker",
-    "refresh:send",
-    "refresh:persist",
-    "refresh:release",
-];
+pub const REFRESH: &[&str] = &["refresh:lease", "refresh:marker", "refresh:send", "refresh:persist"];
 /// Of a refresh that the provider refuses, what is more.
-pub const REFUSED: &[&str] = &["refresh:reread", "refresh:mark"];
+pub const REFUSED: &[&str] = &["refresh:reread", "refresh:mark", "refresh:release"];
 /// Of a disconnect.
 pub const DISCONNECT: &[&str] =
     &["disconnect:cancel", "disconnect:delete", "disconnect:revoke", "disconnect:settle"];
@@ -106,8 +99,6 @@ fn step_of(method: &str, phase: Phase) -> Option<&'static str> {
         ("connections.delete", _) => "disconnect:delete",
         ("connections.delete_owed", _) => "disconnect:settle",
         ("connections.acquire_lease", _) => "refresh:lease",
-        ("connections.get", Phase::Leased) => "refresh:read",
-        ("connections.get", Phase::Marked) => "refresh:gate",
         ("connections.get", Phase::Refused) => "refresh:reread",
         ("connections.put", Phase::Leased) => "refresh:marker",
         ("connections.put", Phase::Sent) => "refresh:persist",
@@ -133,7 +124,7 @@ impl Watch for Steps {
         match step {
             "refresh:lease" => self.move_to(Phase::Leased),
             "refresh:marker" => self.move_to(Phase::Marked),
-            "refresh:release" => self.move_to(Phase::Idle),
+            "refresh:persist" | "refresh:release" => self.move_to(Phase::Idle),
             _ => {}
         }
     }

@@ -52,6 +52,69 @@ async fn r21_tokens_that_the_store_did_not_take_survive_the_process_and_are_brou
     assert_eq!(world.count_events(is_imported), 2, "the second time it found newer ones");
 }
 
+/// A process that could not store what it got, and has ended since.
+async fn ended_with_spilled_tokens(world: &World, folder: &SpillFolder) -> AccessToken {
+    let (ending, faults) =
+        world.second_vault_with(|builder| builder.spill(folder.clone())).await.expect("the vault starts");
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    let last = reading(world, &ending);
+    gate.arrived().await;
+    faults.on_method("connections.put", 1, StoreFault::Fail(StoreErrorKind::Unavailable));
+    faults.on_method("connections.put", 2, StoreFault::Hang);
+    faults.always_on_method("connections.renew_lease", StoreFault::Fail(StoreErrorKind::Unavailable));
+    gate.release();
+    let held = world.note(last.await.expect("no panic")).expect("held, and spilled before");
+    assert_eq!(folder.list().await.expect("a folder").len(), 1);
+    held
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_over_brings_in_what_was_spilled_before_a_spent_token_goes_out_again() {
+    // A family: the second use of a refresh token would end the grant.
+    let world = due(World::builder().switches(|switches| switches.rotation = Rotation::Family)).await;
+    let place = TempDir::new().expect("a folder");
+    let folder = SpillFolder::new(place.path());
+    // Started before there was anything to bring in.
+    let next = new_vault(&world, &folder).await;
+    let held = ended_with_spilled_tokens(&world, &folder).await;
+
+    world.clock.advance(Duration::from_secs(46));
+    let token = read(&world, &next).await.expect("what was spilled");
+    assert_eq!((token.generation(), token.expose_secret()), (2, held.expose_secret()));
+    assert_eq!(world.provider.refreshes().len(), 1, "no second send");
+    assert_eq!(folder.list().await.expect("a folder").len(), 0);
+    world.expire_tokens();
+    assert_eq!(read(&world, &next).await.expect("the grant lives").generation(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spilled_tokens_of_a_user_who_disconnected_are_revoked() {
+    let world = due(World::builder()).await;
+    let place = TempDir::new().expect("a folder");
+    let folder = SpillFolder::new(place.path());
+    let held = ended_with_spilled_tokens(&world, &folder).await;
+    world.user("alice").disconnect(world.connector.id()).await.expect("a disconnect");
+    let before = world.provider.count(Endpoint::Revoke);
+    new_vault(&world, &folder).await;
+    assert_eq!(world.provider.count(Endpoint::Revoke), before + 1);
+    assert!(!world.provider.is_live(held.expose_secret()));
+    assert_eq!(folder.list().await.expect("a folder").len(), 0);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_read_keeps_no_other_from_being_brought_in() {
+    let world = due(World::builder()).await;
+    let place = TempDir::new().expect("a folder");
+    let folder = SpillFolder::new(place.path());
+    // A folder in an entry's place: unreadable as a file, for root too.
+    std::fs::create_dir(place.path().join("0.spill")).expect("a folder");
+    let held = ended_with_spilled_tokens(&world, &folder).await;
+    let next = new_vault(&world, &folder).await;
+    assert_eq!(read(&world, &next).await.expect("stored").expose_secret(), held.expose_secret());
+    assert_eq!(folder.list().await.expect("a folder").len(), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_spilled_and_does_not_open_stays_where_it_is() {
     let world = due(World::builder()).await;

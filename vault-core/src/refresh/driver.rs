@@ -3,21 +3,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::decide::{BeforeSend, before_send};
+use super::decide::before_send;
 use super::flight::{Goal, Landing, Progress};
-use super::import;
 use super::lease::{Asked, Held};
-use super::read::{lives_beyond, needs_reauthorization, not_connected};
+use super::read::{lives_beyond, not_connected};
 use super::schedule;
 use super::state::At;
-use crate::clock::Timestamp;
 use crate::connection::{Loaded, Read};
 use crate::connector::Registered;
 use crate::core::Core;
-use crate::error::{Error, ErrorKind, ReauthReason};
+use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::AttemptId;
-use crate::store::ConnectionStatus;
+use crate::store::ConnectionRecord;
 
 /// How often a waiting driver looks whether the holder of the lease is done.
 const POLL: Duration = Duration::from_millis(200);
@@ -34,6 +32,9 @@ pub(super) struct Driver {
     pub(super) goal: Goal,
     publish: watch::Sender<Progress>,
 }
+
+/// The lease, and the record as it stood when it was granted.
+type Leased<'a> = (Held<'a>, Box<ConnectionRecord>);
 
 /// What comes after a step.
 pub(super) enum Step {
@@ -85,7 +86,7 @@ impl Driver {
     }
 
     /// Whoever has a token that still lives is not kept waiting.
-    fn delay(&self) {
+    pub(super) fn delay(&self) {
         self.publish.send_if_modified(|progress| {
             let soon = matches!(progress, Progress::Soon);
             if soon {
@@ -98,13 +99,13 @@ impl Driver {
     async fn drive(&self) -> Landing {
         let holder = AttemptId::random(&*self.core.entropy)?;
         for _ in 0..ROUNDS {
-            let lease = match self.acquire(holder).await? {
-                Ok(lease) => lease,
+            let (lease, record) = match self.acquire(holder).await? {
+                Ok(ours) => ours,
                 Err(landing) => return landing,
             };
             let step = tokio::select! {
                 biased;
-                step = self.round(&lease) => step,
+                step = self.round(&lease, *record) => step,
                 never = lease.keep() => match never {},
             };
             lease.release().await;
@@ -116,12 +117,12 @@ impl Driver {
     }
 
     /// Step 3: the lease, or the answer that another process's refresh gave.
-    async fn acquire(&self, holder: AttemptId) -> Result<Result<Held<'_>, Landing>, Error> {
+    async fn acquire(&self, holder: AttemptId) -> Result<Result<Leased<'_>, Landing>, Error> {
         let Core { clock, settings, .. } = &*self.core;
         let began = clock.monotonic();
         loop {
             match Held::ask(&self.core, &self.goal.key, holder).await? {
-                Asked::Ours(lease) => return Ok(Ok(lease)),
+                Asked::Ours(lease, record) => return Ok(Ok((lease, record))),
                 Asked::Absent => return Ok(Err(Err(not_connected(&self.goal.key)))),
                 Asked::Busy(_) if clock.monotonic() >= began + 2 * settings.lease_ttl => {
                     let message = format!("{}: another process is refreshing it", self.goal.key);
@@ -145,10 +146,11 @@ impl Driver {
     }
 
     /// Steps 4 to 11, under the lease.
-    async fn round(&self, lease: &Held<'_>) -> Result<Step, Error> {
+    async fn round(&self, lease: &Held<'_>, record: ConnectionRecord) -> Result<Step, Error> {
         let mut sends = 0;
+        let mut found = Some(record);
         loop {
-            let (at, registered) = match self.ready(lease).await? {
+            let (at, registered) = match self.ready(lease, found.take()).await? {
                 Ok(ready) => ready,
                 Err(landing) => return Ok(Step::Done(landing)),
             };
@@ -175,110 +177,11 @@ impl Driver {
         }
     }
 
-    /// Steps 4 and 5: the record from the primary, once nothing that was sent before can still be on its way.
-    async fn ready(&self, lease: &Held<'_>) -> Result<Result<(At, Option<Arc<Registered>>), Landing>, Error> {
-        let (mut registered, mut taken_over) = (None, false);
-        loop {
-            let at = self.load().await?;
-            let stored = at.as_ref().map(At::view);
-            let mut settle = Duration::ZERO;
-            if let Some(attempt) = stored.and_then(|stored| stored.attempt) {
-                if attempt.fence != lease.fence && !taken_over {
-                    taken_over = true;
-                    self.core.report(&Event::RefreshTakenOver { key: self.goal.key.clone() });
-                    // What it got may lie there; at some providers the spent token must not go out again.
-                    import::import_of(&self.core, &self.goal.key).await;
-                    continue;
-                }
-                let fetched = self.registered().await?;
-                settle = self.settle(&fetched);
-                registered = Some(fetched);
-            }
-            match (before_send(self.seen(), stored.as_ref(), settle, lease.now()), at) {
-                (BeforeSend::Settle(until), Some(at)) => {
-                    let asked = at.state.not_before.is_some_and(|told| told > until);
-                    if let (true, Some(registered)) = (asked, &registered)
-                        && let Some(landing) = self.too_soon(registered, &at)
-                    {
-                        return Ok(Err(landing));
-                    }
-                    self.delay();
-                    self.wait(until, lease.now(), settle).await?;
-                }
-                (BeforeSend::Send, Some(at)) => return Ok(Ok((at, registered))),
-                (verdict, at) => {
-                    let landing = self.answer(verdict, at);
-                    return Ok(Err(landing.unwrap_or_else(|| Err(not_connected(&self.goal.key)))));
-                }
-            }
-        }
-    }
-
-    /// Waits for an outcome that may still come, at most `settle`. Nothing is lost when it ends early: the marker stays.
-    pub(super) async fn wait(&self, until: Timestamp, now: Timestamp, settle: Duration) -> Result<(), Error> {
-        let left = until.saturating_since(now).min(settle).max(Duration::from_millis(1));
-        tokio::select! {
-            biased;
-            () = self.core.clock.sleep(left) => Ok(()),
-            () = self.core.closing.cancelled() => {
-                Err(Error::new(ErrorKind::ShuttingDown, "the vault is shutting down"))
-            }
-        }
-    }
-
-    /// The answer that the record itself gives, if it does.
-    pub(super) fn answer(&self, verdict: BeforeSend, at: Option<At>) -> Option<Landing> {
-        match verdict {
-            BeforeSend::Send | BeforeSend::Settle(_) => None,
-            BeforeSend::Gone => Some(Err(not_connected(&self.goal.key))),
-            BeforeSend::Marked(reason) => Some(Err(needs_reauthorization(&self.goal.key, reason))),
-            BeforeSend::Moved => Some(self.what_is_there(at)),
-        }
-    }
-
-    pub(super) fn what_is_there(&self, at: Option<At>) -> Landing {
-        let Some(At { loaded, .. }) = at else {
-            return Err(not_connected(&self.goal.key));
-        };
-        match loaded.record.status {
-            ConnectionStatus::NeedsReauthorization(reason) => {
-                Err(needs_reauthorization(&self.goal.key, reason))
-            }
-            ConnectionStatus::Active => Ok(Arc::new(into_read(loaded))),
-        }
-    }
-
-    /// Refreshed a moment ago, or told by the provider to wait.
-    fn too_soon(&self, registered: &Registered, at: &At) -> Option<Landing> {
-        let now = self.core.now();
-        let told = at.state.not_before;
-        let interval = schedule::min_interval(&self.core, registered.provider.spec());
-        let young = at.state.parent.map(|_| at.tokens().refreshed_at.saturating_add(interval));
-        let until = told.max(young).filter(|until| *until > now)?;
-        let asked = told.is_some_and(|told| told > now);
-        if !asked && !self.goal.rejected && lives_beyond(at.tokens(), now) {
-            return Some(Ok(Arc::new(at.to_read())));
-        }
-        let why = if asked { "the provider asked to wait" } else { "it was refreshed a moment ago" };
-        let error = Error::new(ErrorKind::ProviderUnavailable, format!("{}: {why}", self.goal.key));
-        Some(Err(error.with_retry_after(Some(until.saturating_since(now)))))
-    }
-
-    async fn without_refresh_token(&self, at: At) -> Result<Landing, Error> {
-        if !self.goal.rejected && lives_beyond(at.tokens(), self.core.now()) {
-            return Ok(Ok(Arc::new(at.to_read())));
-        }
-        match self.mark_lost(at, ReauthReason::NoRefreshToken).await? {
-            Some(landing) => Ok(landing),
-            None => Ok(self.what_is_there(self.load().await?)),
-        }
-    }
-
     pub(super) async fn load(&self) -> Result<Option<At>, Error> {
         self.core.load(&self.goal.key).await?.map(At::new).transpose()
     }
 
-    async fn registered(&self) -> Result<Arc<Registered>, Error> {
+    pub(super) async fn registered(&self) -> Result<Arc<Registered>, Error> {
         let registered = self.core.registered(&self.goal.key.tenant, &self.goal.key.connector).await?;
         registered.registration.check_owner(&self.goal.key.owner)?;
         Ok(registered)
@@ -288,7 +191,7 @@ impl Driver {
         registered.provider.spec().refresh_policy.settle(self.core.settings.http_timeout)
     }
 
-    fn seen(&self) -> (crate::id::Incarnation, u64) {
+    pub(super) fn seen(&self) -> (crate::id::Incarnation, u64) {
         (self.goal.incarnation, self.goal.generation)
     }
 }

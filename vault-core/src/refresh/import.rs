@@ -37,7 +37,7 @@ impl Entry {
     }
 
     async fn seal(core: &Core, issued: &Issued) -> Result<Spilled, Error> {
-        let Issued { key, spent, due_at, tokens } = issued;
+        let Issued { key, spent, due_at, tokens, .. } = issued;
         let mut entry = Self { key: key.clone(), spent: *spent, due_at: *due_at, sealed: Vec::new() };
         let plain = Credential::encode(tokens)?;
         entry.sealed = core.sealer.seal(&entry.context(), plain.expose_secret()).await?;
@@ -58,7 +58,7 @@ impl Entry {
         let plain = core.sealer.open(&self.context(), &self.sealed).await?;
         let tokens = Credential::from_bytes(plain.expose_secret())?.into_tokens();
         let Self { key, spent, due_at, .. } = self;
-        Ok(Issued { key, spent, tokens, due_at })
+        Ok(Issued { key, spent, tokens, due_at, release: None })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::id::ConnectionKey;
 use crate::provider::spec::GrantConcurrency;
 use crate::revocation::revoke_unstored;
-use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, Version};
+use crate::store::{Condition, ConnectionRecord, ConnectionStatus, LeaseHolder, Put, Version};
 
 /// What a provider issued, and all that storing it takes.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(super) struct Issued {
     pub(super) spent: Spent,
     pub(super) tokens: TokenSet,
     pub(super) due_at: Option<Timestamp>,
+    /// The lease under which they were asked for, if it is still held: the write frees it.
+    pub(super) release: Option<LeaseHolder>,
 }
 
 /// Where issued tokens ended up.
@@ -86,14 +88,25 @@ impl Issued {
             renew_summary(core, &mut record, &tokens).await?;
         }
         let now = At { loaded: Loaded { record, tokens }, state };
-        let written = write(core, now).await?;
+        let written = self.write(core, now).await?;
         Ok(written.map(|now| Kept::Current { now, healed, sibling }))
     }
 
     /// Theirs came later: ours wait beside them, should theirs turn out to be dead.
     async fn make_alternate(&self, core: &Core, mut at: At) -> Result<Option<Kept>, Error> {
         keep_alternate(&mut at.loaded.tokens, self.tokens.refresh_token.as_deref());
-        Ok(write(core, at).await?.map(Kept::Alternate))
+        Ok(self.write(core, at).await?.map(Kept::Alternate))
+    }
+
+    /// Seals and writes; `None` when somebody else wrote since `at` was read.
+    async fn write(&self, core: &Core, mut at: At) -> Result<Option<At>, Error> {
+        let before = at.loaded.record.version;
+        at.loaded.record.version = Version::random(&*core.entropy)?;
+        at.state.store_in(&mut at.loaded.record)?;
+        let Loaded { record, tokens } = &mut at.loaded;
+        core.seal_tokens(record, tokens).await?;
+        let put = core.stores.connections.put(record, Condition::Version(before), None, self.release).await?;
+        Ok((put == Put::Written).then_some(at))
     }
 
     /// Tells the host where the tokens ended up.
@@ -128,17 +141,6 @@ pub(super) async fn end_orphan(core: &Core, registered: &Registered, issued: &Is
     if registered.provider.spec().grants.concurrency != GrantConcurrency::Shared {
         revoke_unstored(core, &issued.key, registered, &issued.tokens).await;
     }
-}
-
-/// Seals and writes; `None` when somebody else wrote since `at` was read.
-async fn write(core: &Core, mut at: At) -> Result<Option<At>, Error> {
-    let before = at.loaded.record.version;
-    at.loaded.record.version = Version::random(&*core.entropy)?;
-    at.state.store_in(&mut at.loaded.record)?;
-    let Loaded { record, tokens } = &mut at.loaded;
-    core.seal_tokens(record, tokens).await?;
-    let put = core.stores.connections.put(record, Condition::Version(before), None, None).await?;
-    Ok((put == Put::Written).then_some(at))
 }
 
 /// A summary that does not open stays as it is: it is only what listings show, and no reason to lose tokens.

@@ -1,5 +1,6 @@
 //! Steps 3 and 12: the right to refresh, and how long it is certainly ours.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::core::Core;
 use crate::error::Error;
 use crate::id::{AttemptId, ConnectionKey};
-use crate::store::LeaseAcquire;
+use crate::store::{ConnectionRecord, LeaseAcquire, LeaseHolder};
 
 /// A request leaves so soon after its marker, or not at all: every settle is longer than a request by no less.
 const MARGIN: Duration = Duration::from_secs(5);
@@ -26,13 +27,15 @@ pub(super) struct Held<'a> {
     granted_at: (Timestamp, Duration),
     /// Ours until then, by the monotonic clock, whatever happens to the store or to us.
     deadline: Mutex<Duration>,
+    /// A write has freed it.
+    freed: AtomicBool,
 }
 
 /// How asking for it ended.
 pub(super) enum Asked<'a> {
     Absent,
     Busy(Duration),
-    Ours(Held<'a>),
+    Ours(Held<'a>, Box<ConnectionRecord>),
 }
 
 impl<'a> Held<'a> {
@@ -53,15 +56,19 @@ impl<'a> Held<'a> {
         Ok(match answer? {
             LeaseAcquire::Absent => Asked::Absent,
             LeaseAcquire::Held { remaining } => Asked::Busy(remaining),
-            LeaseAcquire::Acquired(lease, _) => Asked::Ours(Held {
-                core,
-                key,
-                holder,
-                fence: lease.fence,
-                set_back: core.hear(lease.granted_at),
-                granted_at: (lease.granted_at, core.clock.monotonic()),
-                deadline: Mutex::new(asked_at.saturating_add(ttl)),
-            }),
+            LeaseAcquire::Acquired(lease, record) => {
+                let held = Held {
+                    core,
+                    key,
+                    holder,
+                    fence: lease.fence,
+                    set_back: core.hear(lease.granted_at),
+                    granted_at: (lease.granted_at, core.clock.monotonic()),
+                    deadline: Mutex::new(asked_at.saturating_add(ttl)),
+                    freed: AtomicBool::new(false),
+                };
+                Asked::Ours(held, record)
+            }
         })
     }
 
@@ -70,12 +77,16 @@ impl<'a> Held<'a> {
         let ttl = self.core.settings.lease_ttl;
         loop {
             self.core.clock.sleep(ttl / 4).await;
+            if self.is_freed() {
+                std::future::pending::<()>().await;
+            }
             let asked_at = self.core.clock.monotonic();
             let renewed =
                 self.core.stores.connections.renew_lease(self.key, self.holder, self.fence, ttl).await;
             match renewed {
                 Ok(true) => *self.deadline() = asked_at.saturating_add(ttl),
                 // No reason to drop what the provider may already have answered. The gate stops what is not sent yet.
+                Ok(false) if self.is_freed() => {}
                 Ok(false) => {
                     tracing::warn!("the refresh lease was lost");
                     *self.deadline() = Duration::ZERO;
@@ -96,8 +107,25 @@ impl<'a> Held<'a> {
         granted_at.saturating_add(self.core.clock.monotonic().saturating_sub(heard_at))
     }
 
+    /// For a write after which nothing is to be done under it.
+    pub(super) const fn holder(&self) -> LeaseHolder {
+        LeaseHolder { holder: self.holder, fence: self.fence }
+    }
+
+    /// That write was made.
+    pub(super) fn freed(&self) {
+        self.freed.store(true, Ordering::Relaxed);
+    }
+
+    fn is_freed(&self) -> bool {
+        self.freed.load(Ordering::Relaxed)
+    }
+
     /// A lease that cannot be released lapses.
     pub(super) async fn release(self) {
+        if self.is_freed() {
+            return;
+        }
         let released = self.core.stores.connections.release_lease(self.key, self.holder, self.fence).await;
         if let Err(error) = released {
             tracing::debug!(%error, "lease not released");

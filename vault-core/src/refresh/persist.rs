@@ -9,6 +9,7 @@ use super::driver::{Driver, into_read};
 use super::flight::Landing;
 use super::import;
 use super::keep::{Issued, Kept, end_orphan};
+use super::lease::Held;
 use super::merge::merged;
 use super::read::not_connected;
 use super::schedule;
@@ -30,6 +31,7 @@ impl Driver {
     /// after the host was told.
     pub(super) async fn persist(
         &self,
+        lease: &Held<'_>,
         registered: &Registered,
         at: At,
         spent: Spent,
@@ -41,8 +43,12 @@ impl Driver {
         // Nothing may fail between the reply and the first write: without random bytes it comes due unspread.
         let due_at = schedule::due_at(&self.core, registered.provider.spec(), &tokens, now)
             .unwrap_or_else(|_| tokens.default_access().and_then(|access| access.expires_at));
-        let issued = Issued { key: self.goal.key.clone(), spent, tokens, due_at };
+        let (key, release) = (self.goal.key.clone(), Some(lease.holder()));
+        let issued = Issued { key, spent, tokens, due_at, release };
         let kept = self.keep(&issued, at).await?;
+        if matches!(kept, Kept::Current { .. } | Kept::Alternate(_) | Kept::Applied(_)) {
+            lease.freed();
+        }
         if let Kept::Applied(at) = &kept {
             issued.refreshed(&self.core, at).await?;
         }

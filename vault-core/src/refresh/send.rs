@@ -74,7 +74,7 @@ impl Driver {
             Ok(reply) => {
                 self.heard(registered, Outcome::Healthy);
                 self.check_account(registered.provider.spec(), &at, &reply)?;
-                self.persist(registered, at, spent, reply).await.map(Step::Done)
+                self.persist(lease, registered, at, spent, reply).await.map(Step::Done)
             }
             Err(failure) => {
                 let sent = Sent { at, spent, before, may_resend };
