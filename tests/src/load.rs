@@ -242,7 +242,7 @@ impl Writer {
         let inserted = self.shared.answer(stores.flows.insert(&flow, 1000, NOW).await);
         let mut taken = 0;
         for _ in 0..2 {
-            match self.shared.answer(stores.flows.take(&flow.state_hash).await) {
+            match self.shared.answer(stores.flows.take(&flow.state_hash, flow.expires_at, NOW).await) {
                 Some(Some(found)) => {
                     taken += 1;
                     if found != flow {

@@ -25,6 +25,7 @@ mod protocol;
 mod reads;
 mod refresh;
 mod revoke_all;
+mod round_trips;
 mod sealing;
 mod storage;
 mod store_calls;

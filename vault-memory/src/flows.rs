@@ -9,33 +9,51 @@ use crate::{MemoryStore, lock};
 
 #[derive(Default)]
 pub(crate) struct Flows {
-    pending: HashMap<[u8; 32], FlowRecord>,
+    there: HashMap<[u8; 32], Flow>,
+}
+
+struct Flow {
+    record: FlowRecord,
+    taken: bool,
 }
 
 impl Flows {
     fn insert(&mut self, record: &FlowRecord, cap: u32, now: Timestamp) -> FlowInsert {
-        if self.pending.contains_key(&record.state_hash) {
+        if self.there.contains_key(&record.state_hash) {
             return FlowInsert::Exists;
         }
-        let pending = self
-            .pending
+        let counted = self
+            .there
             .values()
+            .map(|flow| &flow.record)
             .filter(|flow| flow.tenant == record.tenant && flow.owner == record.owner)
             .filter(|flow| flow.expires_at > now)
             .count();
-        if u32::try_from(pending).is_ok_and(|pending| pending < cap) {
-            self.pending.insert(record.state_hash, record.clone());
+        if u32::try_from(counted).is_ok_and(|counted| counted < cap) {
+            self.there.insert(record.state_hash, Flow { record: record.clone(), taken: false });
             FlowInsert::Inserted
         } else {
             FlowInsert::TooMany
         }
     }
 
+    fn take(&mut self, state_hash: &[u8; 32], until: Timestamp) -> Option<FlowRecord> {
+        let flow = self.there.get_mut(state_hash).filter(|flow| !flow.taken)?;
+        flow.taken = true;
+        flow.record.expires_at = until;
+        Some(flow.record.clone())
+    }
+
+    fn finish(&mut self, state_hash: &[u8; 32]) -> bool {
+        let taken = self.there.get(state_hash).is_some_and(|flow| flow.taken);
+        taken && self.there.remove(state_hash).is_some()
+    }
+
     /// Removes at most `limit` of those that `doomed` picks.
     fn remove(&mut self, limit: u64, doomed: impl Fn(&FlowRecord) -> bool) -> u64 {
         let mut removed = 0;
-        self.pending.retain(|_, flow| {
-            let keep = removed == limit || !doomed(flow);
+        self.there.retain(|_, flow| {
+            let keep = removed == limit || !doomed(&flow.record);
             removed += u64::from(!keep);
             keep
         });
@@ -49,8 +67,17 @@ impl FlowStore for MemoryStore {
         Ok(lock(&self.shared.flows).insert(record, cap, now))
     }
 
-    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>, StoreError> {
-        Ok(lock(&self.shared.flows).pending.remove(state_hash))
+    async fn take(
+        &self,
+        state_hash: &[u8; 32],
+        until: Timestamp,
+        _now: Timestamp,
+    ) -> Result<Option<FlowRecord>, StoreError> {
+        Ok(lock(&self.shared.flows).take(state_hash, until))
+    }
+
+    async fn finish(&self, taken: &FlowRecord) -> Result<bool, StoreError> {
+        Ok(lock(&self.shared.flows).finish(&taken.state_hash))
     }
 
     async fn cancel(

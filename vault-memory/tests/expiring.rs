@@ -13,12 +13,23 @@ use vault_core::store::{FlowInsert, FlowRecord, FlowStore, StoreError};
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[derive(Debug, Default)]
-pub(crate) struct ExpiringFlows(Mutex<HashMap<[u8; 32], (FlowRecord, Instant)>>);
+pub(crate) struct ExpiringFlows(Mutex<HashMap<[u8; 32], Flow>>);
+
+#[derive(Debug)]
+struct Flow {
+    record: FlowRecord,
+    end: Instant,
+    taken: bool,
+}
+
+fn end(at: Timestamp, now: Timestamp) -> Instant {
+    Instant::now() + at.saturating_since(now).min(LONGEST)
+}
 
 impl ExpiringFlows {
-    fn alive(&self) -> MutexGuard<'_, HashMap<[u8; 32], (FlowRecord, Instant)>> {
+    fn alive(&self) -> MutexGuard<'_, HashMap<[u8; 32], Flow>> {
         let mut flows = self.0.lock().expect("no panic inside");
-        flows.retain(|_, (_, end)| *end > Instant::now());
+        flows.retain(|_, flow| flow.end > Instant::now());
         flows
     }
 }
@@ -30,19 +41,34 @@ impl FlowStore for ExpiringFlows {
         if flows.contains_key(&record.state_hash) {
             return Ok(FlowInsert::Exists);
         }
-        let pending = flows.values().filter(|(flow, _)| {
+        let pending = flows.values().map(|flow| &flow.record).filter(|flow| {
             flow.tenant == record.tenant && flow.owner == record.owner && flow.expires_at > now
         });
         if pending.count() >= cap as usize {
             return Ok(FlowInsert::TooMany);
         }
-        let ttl = record.expires_at.saturating_since(now).min(LONGEST);
-        flows.insert(record.state_hash, (record.clone(), Instant::now() + ttl));
+        let end = end(record.expires_at, now);
+        flows.insert(record.state_hash, Flow { record: record.clone(), end, taken: false });
         Ok(FlowInsert::Inserted)
     }
 
-    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>, StoreError> {
-        Ok(self.alive().remove(state_hash).map(|(flow, _)| flow))
+    async fn take(
+        &self,
+        state_hash: &[u8; 32],
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<FlowRecord>, StoreError> {
+        let mut flows = self.alive();
+        Ok(flows.get_mut(state_hash).filter(|flow| !flow.taken).map(|flow| {
+            (flow.taken, flow.record.expires_at, flow.end) = (true, until, end(until, now));
+            flow.record.clone()
+        }))
+    }
+
+    async fn finish(&self, taken: &FlowRecord) -> Result<bool, StoreError> {
+        let mut flows = self.alive();
+        let there = flows.get(&taken.state_hash).is_some_and(|flow| flow.taken);
+        Ok(there && flows.remove(&taken.state_hash).is_some())
     }
 
     async fn cancel(
@@ -53,10 +79,10 @@ impl FlowStore for ExpiringFlows {
     ) -> Result<u64, StoreError> {
         let mut flows = self.alive();
         let before = flows.len();
-        flows.retain(|_, (flow, _)| {
-            flow.tenant != *tenant
-                || flow.owner != *owner
-                || connector.is_some_and(|connector| flow.connector != *connector)
+        flows.retain(|_, Flow { record, .. }| {
+            record.tenant != *tenant
+                || record.owner != *owner
+                || connector.is_some_and(|connector| record.connector != *connector)
         });
         Ok((before - flows.len()) as u64)
     }

@@ -8,7 +8,7 @@ use vault_core::store::{FlowInsert, FlowRecord, FlowStore, StoreError};
 use crate::join::all;
 use crate::link::Effect;
 use crate::names::{ID, moment, place, place_is_of};
-use crate::script::RESERVE;
+use crate::script::{FINISH, MOVE, RESERVE, TAKE};
 use crate::{RedisStore, record};
 
 /// The shortest that the server can keep a flow: one that has expired already is answered for like any other.
@@ -16,13 +16,18 @@ const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest that a flow is kept, whatever it says: the server's clock must be able to count to its end.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// A place outlives its flow by so much: the flow may be taken in its last moment, and gets another place only then.
+const GRACE: Duration = Duration::from_secs(2);
+/// Before a flow that was taken. Nothing of ours begins so.
+const TAKEN: &[u8] = b"\xff";
+
 /// A flow is one key that the server expires, named by its hash alone. Beside it, each owner has a set of the places
 /// that flows take, for the cap and for `cancel`. The two are on different nodes of a cluster: a place is reserved first
 /// and given back last, so that flows may be fewer than places but never more.
 #[async_trait]
 impl FlowStore for RedisStore {
     async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert, StoreError> {
-        let left = record.expires_at.saturating_since(now).clamp(SHORTEST, LONGEST);
+        let left = span(record.expires_at, now);
         let places = self.shared.names.places(&record.tenant, &record.owner);
         let place = place(record.expires_at, &record.connector, &record.state_hash);
         let reserved = self.reserve(&places, &place, cap, now, left).await?;
@@ -45,19 +50,36 @@ impl FlowStore for RedisStore {
         Ok(FlowInsert::Exists)
     }
 
-    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>, StoreError> {
-        let name = self.shared.names.flow(state_hash);
-        let mut take = redis::cmd("GETDEL");
-        take.arg(&name);
+    async fn take(
+        &self,
+        state_hash: &[u8; 32],
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<FlowRecord>, StoreError> {
+        let (keys, left) = ([self.shared.names.flow(state_hash)], span(until, now));
+        let args = [TAKEN, &millis(left).into_bytes()];
         let taken: Option<Vec<u8>> =
-            self.shared.link.run("taking a flow", &name, take, Effect::Write).await?;
+            self.shared.link.script("taking a flow", &TAKE, &keys, &args, Effect::Write).await?;
         let Some(taken) = taken else { return Ok(None) };
         let flow = record::flow(&taken)?;
         let places = self.shared.names.places(&flow.tenant, &flow.owner);
-        let place = place(flow.expires_at, &flow.connector, state_hash);
-        // The flow is out, and this caller alone has it. A place that stays behind ends when the flow would have.
+        let place = |expires_at| place(expires_at, &flow.connector, state_hash);
+        // Only while it has its place a `cancel` finds it: without, nobody gets it.
+        let args = [place(flow.expires_at), place(until), millis(left + GRACE)];
+        let doing = "moving a flow's place";
+        let (): () = self.shared.link.script(doing, &MOVE, &[places], &args, Effect::Write).await?;
+        Ok(Some(FlowRecord { expires_at: until, ..flow }))
+    }
+
+    async fn finish(&self, taken: &FlowRecord) -> Result<bool, StoreError> {
+        let keys = [self.shared.names.flow(&taken.state_hash)];
+        let finished: bool =
+            self.shared.link.script("finishing a flow", &FINISH, &keys, &[TAKEN], Effect::Write).await?;
+        let places = self.shared.names.places(&taken.tenant, &taken.owner);
+        let place = place(taken.expires_at, &taken.connector, &taken.state_hash);
+        // A place that stays behind ends when the flow would have.
         let _ = self.give_back(&places, &[place]).await;
-        Ok(Some(flow))
+        Ok(finished)
     }
 
     async fn cancel(
@@ -99,7 +121,8 @@ impl RedisStore {
         left: Duration,
     ) -> Result<i64, StoreError> {
         let unexpired = moment(Timestamp::from_millis(now.as_millis().saturating_add(1)));
-        let args = [&unexpired, place, &cap.to_string(), &millis(left).to_string()];
+        let kept = moment(now.saturating_sub(GRACE));
+        let args = [&unexpired, &kept, place, &cap.to_string(), &millis(left + GRACE)];
         let doing = "reserving a place for a flow";
         self.shared.link.script(doing, &RESERVE, &[places.to_owned()], &args, Effect::Write).await
     }
@@ -120,6 +143,11 @@ impl RedisStore {
     }
 }
 
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+/// How long the server keeps what expires then.
+fn span(expires_at: Timestamp, now: Timestamp) -> Duration {
+    expires_at.saturating_since(now).clamp(SHORTEST, LONGEST)
+}
+
+fn millis(span: Duration) -> String {
+    span.as_millis().to_string()
 }

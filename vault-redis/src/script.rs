@@ -19,11 +19,14 @@ macro_rules! scripts {
 
 scripts! {
     ACQUIRE = "acquire.lua";
+    FINISH = "finish.lua";
     LEASE = "lease.lua";
     LIST = "list.lua";
+    MOVE = "move.lua";
     RELEASE = "release.lua";
     RENEW = "renew.lua";
     RESERVE = "reserve.lua";
+    TAKE = "take.lua";
     WRITE = "write.lua";
 }
 

@@ -3,7 +3,10 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{ConnectorId, Owner, TenantId};
 use vault_core::store::{FlowInsert, FlowRecord, FlowStore, Page};
 
-use crate::{RedbStore, Result, decode, get, list, path, set};
+use crate::{RedbStore, Result, get, list, path, set};
+
+/// And whether it was taken.
+type Flow = (FlowRecord, bool);
 
 fn of(state_hash: &[u8; 32]) -> Vec<u8> {
     [path('f', []).as_slice(), state_hash].concat()
@@ -13,8 +16,9 @@ impl RedbStore {
     /// Removes the flows that `doomed` picks, at most `limit`.
     async fn remove(&self, limit: u32, doomed: impl Fn(&FlowRecord) -> bool + Send + 'static) -> Result<u64> {
         self.write(move |rows| {
+            let doomed = move |(flow, _): &Flow| doomed(flow);
             let doomed = list(rows, &path('f', []), &Page::first(limit), doomed)?.items;
-            for flow in doomed.iter().take(limit as usize) {
+            for (flow, _) in doomed.iter().take(limit as usize) {
                 rows.remove(&*of(&flow.state_hash))?;
             }
             Ok(doomed.len().min(limit as usize) as u64)
@@ -28,23 +32,41 @@ impl FlowStore for RedbStore {
     async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert> {
         let (path, prefix, new) = (of(&record.state_hash), path('f', []), record.clone());
         self.write(move |rows| {
-            if get::<FlowRecord>(rows, &path)?.is_some() {
+            if get::<Flow>(rows, &path)?.is_some() {
                 return Ok(FlowInsert::Exists);
             }
             let same = |flow: &FlowRecord| (&flow.tenant, &flow.owner) == (&new.tenant, &new.owner);
-            let pending = |flow: &FlowRecord| same(flow) && flow.expires_at > now;
-            if list(rows, &prefix, &Page::first(u32::MAX), pending)?.items.len() >= cap as usize {
+            let counted = |(flow, _): &Flow| same(flow) && flow.expires_at > now;
+            if list(rows, &prefix, &Page::first(u32::MAX), counted)?.items.len() >= cap as usize {
                 return Ok(FlowInsert::TooMany);
             }
-            set(rows, &path, &new)?;
+            set(rows, &path, &(new, false))?;
             Ok(FlowInsert::Inserted)
         })
         .await
     }
 
-    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>> {
-        let path = of(state_hash);
-        self.write(move |rows| rows.remove(&*path)?.map(|row| decode(row.value())).transpose()).await
+    async fn take(&self, hash: &[u8; 32], until: Timestamp, _: Timestamp) -> Result<Option<FlowRecord>> {
+        let path = of(hash);
+        self.write(move |rows| {
+            let Some((mut flow, false)) = get::<Flow>(rows, &path)? else { return Ok(None) };
+            flow.expires_at = until;
+            set(rows, &path, &(flow.clone(), true))?;
+            Ok(Some(flow))
+        })
+        .await
+    }
+
+    async fn finish(&self, taken: &FlowRecord) -> Result<bool> {
+        let path = of(&taken.state_hash);
+        self.write(move |rows| {
+            let there = get(rows, &path)?.is_some_and(|(_, taken): Flow| taken);
+            if there {
+                rows.remove(&*path)?;
+            }
+            Ok(there)
+        })
+        .await
     }
 
     async fn cancel(&self, tenant: &TenantId, owner: &Owner, connector: Option<&ConnectorId>) -> Result<u64> {

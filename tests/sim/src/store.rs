@@ -295,9 +295,14 @@ impl FlowStore for SimStore {
         self.plain("insert_flow", None, work).await
     }
 
-    async fn take(&self, state_hash: &[u8; 32]) -> Answer<Option<FlowRecord>> {
-        let hash = *state_hash;
-        self.plain("take_flow", None, move |inner| async move { inner.take(&hash).await }).await
+    async fn take(&self, hash: &[u8; 32], until: Timestamp, now: Timestamp) -> Answer<Option<FlowRecord>> {
+        let hash = *hash;
+        self.plain("take_flow", None, move |inner| async move { inner.take(&hash, until, now).await }).await
+    }
+
+    async fn finish(&self, taken: &FlowRecord) -> Answer<bool> {
+        let taken = taken.clone();
+        self.plain("finish_flow", None, move |inner| async move { inner.finish(&taken).await }).await
     }
 
     async fn cancel(&self, tenant: &TenantId, owner: &Owner, connector: Option<&ConnectorId>) -> Answer<u64> {

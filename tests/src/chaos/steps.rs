@@ -17,14 +17,8 @@ use vault_testkit::faults::Watch;
 use super::protocol::{Line, Side, Signal};
 
 /// Of an authorization, from the start to the stored connection.
-pub const CONNECT: &[&str] = &[
-    "connect:start",
-    "connect:take",
-    "connect:claim",
-    "connect:exchange",
-    "connect:confirm",
-    "connect:write",
-];
+pub const CONNECT: &[&str] =
+    &["connect:start", "connect:take", "connect:exchange", "connect:write", "connect:finish"];
 /// Of a refresh that the provider grants.
 pub const REFRESH: &[&str] = &["refresh:lease", "refresh:marker", "refresh:send", "refresh:persist"];
 /// Of a refresh that the provider refuses, what is more.
@@ -39,8 +33,6 @@ pub const ROTATE: &[&str] = &["rotate:write"];
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Idle,
-    /// A pending flow was taken.
-    Taken,
     /// The code was sent.
     Exchanged,
     /// The lease was asked for.
@@ -100,10 +92,9 @@ impl Steps {
 /// The steps that are calls of a store.
 fn step_of(method: &str, phase: Phase) -> Option<&'static str> {
     Some(match (method, phase) {
-        ("flows.insert", Phase::Taken) => "connect:claim",
         ("flows.insert", _) => "connect:start",
-        ("flows.take", Phase::Exchanged) => "connect:confirm",
         ("flows.take", _) => "connect:take",
+        ("flows.finish", _) => "connect:finish",
         ("flows.cancel", _) => "disconnect:cancel",
         ("connections.delete", _) => "disconnect:delete",
         ("connections.delete_owed", _) => "disconnect:settle",
@@ -131,7 +122,6 @@ impl Watch for Steps {
         let Some(step) = step_of(method, self.state().phase) else { return };
         self.pass(step, Side::After);
         match step {
-            "connect:take" => self.move_to(Phase::Taken),
             "refresh:lease" => self.move_to(Phase::Leased),
             "refresh:marker" => self.move_to(Phase::Marked),
             "refresh:persist" | "refresh:release" => self.move_to(Phase::Idle),

@@ -1,6 +1,7 @@
 //! Somebody with access to the storage has been there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use vault_core::entropy::SystemEntropy;
 use vault_core::event::Event;
@@ -124,6 +125,8 @@ pub(super) async fn s08_storage_that_was_emptied_is_not_connected_and_nothing_pa
     let callback = Callback::from_query(&under_way).expect("an honest callback");
     let late = world.note(world.vault.complete(callback, &binding()).await);
     assert_refused(late, ErrorKind::UnknownState, "");
+    // So long the connector is in memory.
+    world.clock.advance(Duration::from_secs(10));
     let connecting = world.note(world.connecting("alice").start(&binding()).await);
     assert_refused(connecting, ErrorKind::UnknownConnector, world.connector.id().as_str());
 

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use vault_core::clock::Timestamp;
-use vault_core::id::{ConnectorId, Owner, TenantId, UserId};
-use vault_core::store::{ConnectionFilter, ConnectionStore as _, FlowStore as _, Page};
+use vault_core::id::{ConnectorId, Owner, Slot, TenantId, UserId};
+use vault_core::store::{ConnectionFilter, ConnectionStore as _, FlowRecord, FlowStore as _, Page};
 use vault_sqlx::{PostgresOptions, PostgresStore};
 use vault_tests::servers::{address, unique_name};
 
@@ -79,7 +79,24 @@ async fn every_call(store: &PostgresStore) {
     }
     let key = &store.due(Timestamp::from_millis(ROWS), 1).await.expect("a scan")[0];
     assert!(store.get(key).await.expect("a read").is_none(), "its id is none of ours");
-    assert!(store.take(&[7; 32]).await.expect("a read").is_none());
+    assert!(
+        store
+            .take(&[7; 32], Timestamp::from_millis(1), Timestamp::from_millis(0))
+            .await
+            .expect("a read")
+            .is_none()
+    );
+    let nobodys = FlowRecord {
+        state_hash: [7; 32],
+        tenant: tenant.clone(),
+        owner: owner.clone(),
+        connector: connector.clone(),
+        slot: Slot::default(),
+        created_at: Timestamp::from_millis(0),
+        expires_at: Timestamp::from_millis(1),
+        sealed: Vec::new(),
+    };
+    assert!(!store.finish(&nobodys).await.expect("a write"));
     assert_eq!(store.purge_expired(Timestamp::from_millis(ROWS), 10).await.expect("a purge"), 10);
     let cancelled = store.cancel(&tenant, &Owner::User(UserId::new("nobody").expect("valid")), None).await;
     assert_eq!(cancelled.expect("a read"), 0);

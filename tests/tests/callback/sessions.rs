@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vault_core::connector::ConnectorUpdate;
 use vault_core::{Callback, Disconnected, ErrorKind, SessionBinding};
-use vault_testkit::simulator::Endpoint;
+use vault_testkit::simulator::{Endpoint, TokenState};
 use vault_tests::{World, assert_refused, binding, other_binding};
 
 use super::{assert_closed, assert_stopped, change, failures};
@@ -82,6 +82,8 @@ async fn disconnect_during_exchange(world: &World, gone: Disconnected) {
     assert_refused(result, ErrorKind::FlowCancelled, "disconnected");
     assert_eq!(failures(world), [ErrorKind::FlowCancelled]);
     world.assert_not_connected("alice").await;
+    let tokens = world.provider.tokens_of("alice");
+    assert!(tokens.iter().all(|token| token.state != TokenState::Live), "what the code brought is revoked");
     world.connect("alice").await.expect("the user may change their mind");
 }
 

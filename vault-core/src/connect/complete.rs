@@ -7,7 +7,7 @@ use url::Url;
 use super::binding::SessionBinding;
 use super::callback::{Callback, invalid};
 use super::connected::Connected;
-use super::flow::{self, Flow, Stage, state_hash};
+use super::flow::{self, Flow, state_hash};
 use super::keep::{Kept, keep};
 use crate::connection::{Access, Grant, Summary, TokenSet};
 use crate::connector::Registered;
@@ -26,6 +26,8 @@ use crate::store::FlowRecord;
 
 /// Clocks of several processes may differ by so much.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
+/// Longer than any exchange: so long a taken flow can be cancelled. After a crash it is purged then.
+const UNDER_WAY: Duration = Duration::from_secs(10 * 60);
 
 /// Takes the flow and finishes it in a task of its own: from here on a closed browser tab changes nothing.
 pub(crate) async fn complete(
@@ -36,7 +38,9 @@ pub(crate) async fn complete(
     let (core2, binding) = (Arc::clone(core), binding.clone());
     core.detached(async move {
         let hash = state_hash(&callback.state);
-        let Some(record) = core2.stores.flows.take(&hash).await? else {
+        let now = core2.now();
+        let until = now.saturating_add(UNDER_WAY);
+        let Some(record) = core2.stores.flows.take(&hash, until, now).await? else {
             return Err(Error::new(ErrorKind::UnknownState, "unknown, used, cancelled or expired state"));
         };
         let result = finish(&core2, &record, &callback, &binding).await;
@@ -62,25 +66,19 @@ async fn finish(
     binding: &SessionBinding,
 ) -> Result<Connected, Error> {
     let flows = &core.stores.flows;
-    let exchange = flow::claim(core, record, Stage::Exchange).await?;
     let redeemed = match redeem(core, record, callback, binding).await {
         Ok(redeemed) => redeemed,
         Err(error) => {
-            // A mark that stays is purged.
-            let _ = flows.take(&exchange).await;
+            // What stays is purged.
+            let _ = flows.finish(record).await;
             return Err(error);
         }
     };
-    // The second mark stands before the first is taken back: whoever disconnects the user meets one of them.
-    let storage = flow::claim(core, record, Stage::Storage).await?;
-    if flows.take(&exchange).await?.is_none() {
-        let _ = flows.take(&storage).await;
-        return Err(cancelled("the user disconnected while the code was exchanged"));
-    }
     let mut kept = Vec::new();
     let stored = store(core, &redeemed, &mut kept).await;
-    // Where the store does not say, the connection stands as it says.
-    if let Ok(None) = flows.take(&storage).await {
+    // Whoever disconnects the user takes the flow away before the connection: either what was stored is seen there, or
+    // the flow is missed here. Where the store does not say, the connection stands as it says.
+    if let Ok(false) = flows.finish(record).await {
         return undo(core, &redeemed, &kept).await;
     }
     let mut audited = Ok(());
@@ -103,7 +101,7 @@ async fn finish(
 
 async fn store(core: &Arc<Core>, redeemed: &Redeemed, kept: &mut Vec<Kept>) -> Result<(), Error> {
     for (key, new) in &redeemed.grants {
-        kept.push(keep(core, &redeemed.registered, &redeemed.flow, key.clone(), new).await?);
+        kept.push(keep(core, &redeemed.registered, key.clone(), new).await?);
     }
     Ok(())
 }
@@ -115,7 +113,7 @@ async fn undo(core: &Core, redeemed: &Redeemed, kept: &[Kept]) -> Result<Connect
             revoke_unstored(core, key, &redeemed.registered, &new.tokens).await;
         }
     }
-    Err(cancelled("the user disconnected while the connection was stored"))
+    Err(cancelled("the user disconnected while the code was exchanged or the connection stored"))
 }
 
 /// What the code was exchanged for, with all that storing it takes.
@@ -209,7 +207,7 @@ fn check_time(core: &Core, record: &FlowRecord, flow: &Flow) -> Result<(), Error
     // A wall clock that was set back must not stretch a flow's life.
     let set_back = now.saturating_add(CLOCK_SKEW) < record.created_at;
     let outlived = core.since(flow.began).is_some_and(|age| age > core.settings.flow_ttl);
-    if now > record.expires_at || set_back || outlived {
+    if now > flow.expires_at || set_back || outlived {
         return Err(Error::new(ErrorKind::FlowExpired, "the authorization took too long"));
     }
     Ok(())

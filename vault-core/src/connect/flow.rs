@@ -1,19 +1,16 @@
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroize as _;
 
+use crate::clock::Timestamp;
 use crate::core::{Core, Moment};
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::id::{ConnectionKey, Incarnation};
+use crate::id::ConnectionKey;
 use crate::seal::{Context, Purpose};
 use crate::secret::{SecretBytes, SecretString};
 use crate::store::FlowRecord;
-
-/// Longer than any exchange; what a crash leaves behind is purged after it.
-const CLAIM: Duration = Duration::from_secs(10 * 60);
 
 /// The sealed part of a pending authorization: all that the callback is held against.
 #[derive(Serialize, Deserialize)]
@@ -30,8 +27,8 @@ pub(crate) struct Flow {
     pub(crate) verifier: Option<String>,
     pub(crate) nonce: Option<String>,
     pub(crate) config: BTreeMap<String, String>,
-    /// The connection that stood in the slot when the flow began.
-    pub(crate) replaces: Option<Incarnation>,
+    /// From then on it must not be completed.
+    pub(crate) expires_at: Timestamp,
     pub(crate) began: Moment,
 }
 
@@ -79,33 +76,6 @@ pub(crate) fn random_handle(entropy: &dyn Entropy) -> Result<SecretString, Error
 /// The store sees this, so that reading the store does not let anybody finish a flow.
 pub(crate) fn state_hash(state: &SecretString) -> [u8; 32] {
     blake3::derive_key("token-vault 2026 flow state v1", state.expose_secret().as_bytes())
-}
-
-/// What is being done for a flow that was taken.
-#[derive(Clone, Copy)]
-pub(crate) enum Stage {
-    Exchange,
-    Storage,
-}
-
-/// Marks a flow that was taken, so that a disconnect meanwhile still cancels it. Whoever takes the mark back and finds
-/// it gone was cancelled.
-pub(crate) async fn claim(core: &Core, record: &FlowRecord, stage: Stage) -> Result<[u8; 32], Error> {
-    let now = core.now();
-    let label = match stage {
-        Stage::Exchange => "token-vault 2026 flow claim v1",
-        Stage::Storage => "token-vault 2026 flow storage claim v1",
-    };
-    let claim = FlowRecord {
-        state_hash: blake3::derive_key(label, &record.state_hash),
-        created_at: now,
-        expires_at: now.saturating_add(CLAIM),
-        sealed: Vec::new(),
-        ..record.clone()
-    };
-    // Not one more flow but the same: no cap applies. It cannot exist, as its flow was taken only once.
-    let _ = core.stores.flows.insert(&claim, u32::MAX, now).await?;
-    Ok(claim.state_hash)
 }
 
 impl Drop for Flow {

@@ -1,7 +1,6 @@
 use std::sync::Arc;
 
-use super::complete::{New, cancelled};
-use super::flow::Flow;
+use super::complete::New;
 use crate::connection::Loaded;
 use crate::connector::{AccountPolicy, Registered};
 use crate::core::Core;
@@ -24,24 +23,23 @@ pub(super) struct Kept {
 pub(super) async fn keep(
     core: &Arc<Core>,
     registered: &Registered,
-    flow: &Flow,
     mut key: ConnectionKey,
     new: &New,
 ) -> Result<Kept, Error> {
-    let asked = key.slot.clone();
+    let incarnation = Incarnation::random(&*core.entropy)?;
+    core.confirm_data_key(&key, incarnation).await?;
+    // Mostly nothing stands there, and the write finds out for nothing.
+    let mut there = None;
     for _ in 0..TRIES {
-        let old = load_leniently(core, &key).await?;
-        if flow.replaces.is_some() && old.is_none() && key.slot == asked {
-            return Err(cancelled("the user disconnected while at the provider"));
-        }
         let mut owed = None;
-        if let Some(Old::Opened(old)) = &old
+        if let Some(Old::Opened(old)) = &there
             && let (Some(before), Some(now)) = (&old.tokens.grant.account, &new.summary.account)
             && *before != now.id
         {
             match registered.registration.policy {
                 AccountPolicy::NewSlot if key.slot.as_str() != now.id => {
                     key.slot = Slot::new(&now.id)?;
+                    there = None;
                     continue;
                 }
                 AccountPolicy::NewSlot | AccountPolicy::Reject => {
@@ -51,8 +49,8 @@ pub(super) async fn keep(
                 AccountPolicy::Replace => owed = revocation::owe(core, old, Some(registered)).await?,
             }
         }
-        let record = build(core, registered.provider.spec(), &key, new).await?;
-        let condition = old.as_ref().map_or(Condition::Absent, |old| Condition::Version(old.version()));
+        let record = build(core, registered.provider.spec(), &key, incarnation, new).await?;
+        let condition = there.as_ref().map_or(Condition::Absent, |old| Condition::Version(old.version()));
         match core.put(&record, condition, owed.as_ref()).await? {
             Put::Written => {
                 if let Some(owed) = owed {
@@ -60,7 +58,8 @@ pub(super) async fn keep(
                 }
                 return Ok(Kept { key, incarnation: record.incarnation });
             }
-            Put::Conflict(_) => {}
+            Put::Conflict(None) => there = None,
+            Put::Conflict(Some(_)) => there = load_leniently(core, &key).await?,
         }
     }
     Err(Error::new(ErrorKind::Contended, format!("{key} kept changing")))
@@ -93,10 +92,14 @@ async fn load_leniently(core: &Core, key: &ConnectionKey) -> Result<Option<Old>,
     }
 }
 
-async fn build(core: &Core, spec: &Spec, key: &ConnectionKey, new: &New) -> Result<ConnectionRecord, Error> {
+async fn build(
+    core: &Core,
+    spec: &Spec,
+    key: &ConnectionKey,
+    incarnation: Incarnation,
+    new: &New,
+) -> Result<ConnectionRecord, Error> {
     let New { tokens, summary } = new;
-    let incarnation = Incarnation::random(&*core.entropy)?;
-    core.confirm_data_key(key, incarnation).await?;
     let now = core.now();
     let expires_at = tokens.default_access().and_then(|access| access.expires_at);
     let mut record = ConnectionRecord {

@@ -7,6 +7,7 @@ use url::Url;
 use super::binding::SessionBinding;
 use super::flow::{Flow, context, random_handle, state_hash};
 use super::target;
+use crate::clock::Timestamp;
 use crate::connector::Registered;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, printable};
@@ -156,7 +157,7 @@ impl Connect {
             nonce: nonce.as_ref(),
             extra: &params,
         })?;
-        let replaces = core.stores.connections.get(&key).await?.map(|record| record.incarnation);
+        let now = core.now();
         let flow = Flow {
             binding: binding.digest(),
             client_id: registered.registration.client_id.clone(),
@@ -169,16 +170,21 @@ impl Connect {
             verifier: verifier.map(|verifier| verifier.expose_secret().to_owned()),
             nonce: nonce.map(|nonce| nonce.expose_secret().to_owned()),
             config,
-            replaces,
+            expires_at: now.saturating_add(core.settings.flow_ttl),
             began: core.moment(),
         };
-        insert(core, &key, &flow, state_hash(&state)).await?;
+        insert(core, &key, &flow, state_hash(&state), now).await?;
         Ok(Started { url })
     }
 }
 
-async fn insert(core: &Core, key: &ConnectionKey, flow: &Flow, state_hash: [u8; 32]) -> Result<(), Error> {
-    let now = core.now();
+async fn insert(
+    core: &Core,
+    key: &ConnectionKey,
+    flow: &Flow,
+    state_hash: [u8; 32],
+    now: Timestamp,
+) -> Result<(), Error> {
     let record = FlowRecord {
         state_hash,
         tenant: key.tenant.clone(),
@@ -186,7 +192,7 @@ async fn insert(core: &Core, key: &ConnectionKey, flow: &Flow, state_hash: [u8; 
         connector: key.connector.clone(),
         slot: key.slot.clone(),
         created_at: now,
-        expires_at: now.saturating_add(core.settings.flow_ttl),
+        expires_at: flow.expires_at,
         sealed: core.sealer.seal(&context(key, &state_hash), flow.to_bytes()?.expose_secret()).await?,
     };
     match core.stores.flows.insert(&record, core.settings.flow_cap, now).await? {

@@ -121,8 +121,16 @@ macro_rules! forward {
             async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert> {
                 (**self).insert(record, cap, now).await
             }
-            async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>> {
-                (**self).take(state_hash).await
+            async fn take(
+                &self,
+                state_hash: &[u8; 32],
+                until: Timestamp,
+                now: Timestamp,
+            ) -> Result<Option<FlowRecord>> {
+                (**self).take(state_hash, until, now).await
+            }
+            async fn finish(&self, taken: &FlowRecord) -> Result<bool> {
+                (**self).finish(taken).await
             }
             async fn cancel(
                 &self,

@@ -180,24 +180,38 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
 ///
 /// The state that names a flow is 256 random bits and reaches the store only as a hash, so `take` needs no tenant.
 ///
+/// # Contract
+/// A flow that was taken stays behind as taken: under its hash, counted for the cap, until its taker finishes it or it is
+/// cancelled or expires. A `cancel` thus reaches what is still being done for it, and `finish` tells its taker.
+///
 /// # Time
 /// A flow lives for `expires_at - now` from its insert, both as the caller gave them; that may be longer than the
 /// storage can express, and counts as its longest then. Storage that expires entries by itself (Redis) measures this
 /// span on its own clock; storage that does not keeps the flow until a purge whose `now` is at or after `expires_at`.
-/// An expired flow may thus be gone at any time, and an unexpired one goes only by `take` or `cancel`.
+/// So it does with what `take` leaves, from the take. What has expired may thus be gone at any time; an unexpired flow
+/// goes only by `cancel`, and by `finish` after a `take`.
 #[async_trait]
 pub trait FlowStore: fmt::Debug + Send + Sync + 'static {
-    /// Stores a flow if no other has its hash and fewer than `cap` unexpired flows (`expires_at` after `now`) of the
-    /// same tenant and owner are pending. One that has expired already (`expires_at` at or before `now`) is answered
+    /// Stores a flow if no other has its hash and there are fewer than `cap` unexpired flows (`expires_at` after `now`) of
+    /// the same tenant and owner, pending or taken. One that has expired already (`expires_at` at or before `now`) is answered
     /// for like any other, and need not be kept.
     async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert, StoreError>;
 
-    /// Removes and returns the flow: of all callers, at most one ever gets it. An expired flow may be returned or be
-    /// gone; the caller checks.
-    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>, StoreError>;
+    /// Takes the flow: of all callers, at most one ever gets it. In the same step it is left behind as taken, and its
+    /// `expires_at` becomes `until`, as in the answer; its own end, if past, is no obstacle, and the caller's to check.
+    async fn take(
+        &self,
+        state_hash: &[u8; 32],
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<FlowRecord>, StoreError>;
 
-    /// Removes the pending flows of an owner, or only those to one connector; answers how many. Expired ones count
-    /// while they are there.
+    /// Removes what [`take`](Self::take) left behind when it answered with `taken`; answers whether it was there. A flow
+    /// that nobody has taken is left alone.
+    async fn finish(&self, taken: &FlowRecord) -> Result<bool, StoreError>;
+
+    /// Removes the flows of an owner, pending or taken, or only those to one connector; answers how many. Expired ones
+    /// count while they are there.
     async fn cancel(
         &self,
         tenant: &TenantId,

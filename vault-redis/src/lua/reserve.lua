@@ -1,15 +1,16 @@
 -- Reserves a place for a flow among its owner's. KEYS: the owner's places, which sort by expiry.
--- ARGV: where the unexpired begin, the place, how many there may be, for how many milliseconds it is needed.
+-- ARGV: where the unexpired begin, where those begin that are kept, the place, how many unexpired there may be, for how
+--   many milliseconds it is needed.
 -- Answers 1 when reserved, 0 when it was before, -1 when there are too many.
-redis.call('ZREMRANGEBYLEX', KEYS[1], '-', '(' .. ARGV[1])
-if redis.call('ZSCORE', KEYS[1], ARGV[2]) then
+redis.call('ZREMRANGEBYLEX', KEYS[1], '-', '(' .. ARGV[2])
+if redis.call('ZSCORE', KEYS[1], ARGV[3]) then
   return 0
 end
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then
+if redis.call('ZLEXCOUNT', KEYS[1], '[' .. ARGV[1], '+') >= tonumber(ARGV[4]) then
   return -1
 end
-redis.call('ZADD', KEYS[1], 0, ARGV[2])
-if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
-  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+redis.call('ZADD', KEYS[1], 0, ARGV[3])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[5]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
 end
 return 1

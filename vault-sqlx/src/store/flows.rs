@@ -19,6 +19,7 @@ use crate::record::{Fields, flow, owner_columns};
 pub(super) struct Statements {
     insert: Guarded,
     take: Statement,
+    finish: Statement,
     cancel: Statement,
     cancel_of_connector: Statement,
     purge: Statement,
@@ -28,7 +29,7 @@ impl Statements {
     pub(super) fn new(dialect: &Dialect) -> Self {
         let (table, skip_locked) = (dialect.table("flows"), dialect.skip_locked);
         let (columns, count) = (flow::COLUMNS.join(", "), flow::COLUMNS.len());
-        let (now, cap) = (count + 1, count + 2);
+        let (now, cap, taken) = (count + 1, count + 2, count + 3);
         let of_owner = "tenant = $1 AND owner_kind = $2 AND owner_id = $3";
         let pending = format!("FROM {table} WHERE {of_owner} AND expires_at > ${now}");
         let free = format!(
@@ -37,7 +38,7 @@ impl Statements {
              WHERE place < ${cap} AND place NOT IN (SELECT place {pending})
                  AND (SELECT count(*) {pending}) < ${cap}"
         );
-        let existing = format!("FROM {table} WHERE state_hash = $4");
+        let existing = format!("FROM {table} WHERE state_hash IN ($4, ${taken})");
         let cancel = format!("DELETE FROM {table} WHERE {of_owner}");
         Self {
             insert: Guarded::new(
@@ -52,13 +53,20 @@ impl Statements {
                     parameters(count, 0),
                     replacements(&flow::COLUMNS)
                 ),
-                count + 2,
+                count + 3,
                 &format!("(SELECT count(*) {existing}) AS existing, ({free}) AS free"),
                 nothing,
             ),
             take: Statement::new(
                 "taking a flow",
-                format!("DELETE {existing} RETURNING {columns}").replace("$4", "$1"),
+                format!(
+                    "UPDATE {table} SET state_hash = $2, expires_at = $3 WHERE state_hash = $1
+                     RETURNING {columns}"
+                ),
+            ),
+            finish: Statement::new(
+                "finishing a flow",
+                format!("DELETE FROM {table} WHERE state_hash = $1 RETURNING 1"),
             ),
             cancel: Statement::new("cancelling flows", format!("{cancel} RETURNING 1")),
             cancel_of_connector: Statement::new(
@@ -82,14 +90,28 @@ impl Statements {
 impl<E: Engine> FlowStore for SqlStore<E> {
     async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert> {
         let mut values = flow::values(record).to_vec();
-        values.extend(values![now.as_millis(), i64::from(cap)]);
+        let taken = taken(&record.state_hash);
+        values.extend(values![now.as_millis(), i64::from(cap), &taken]);
         let inserted = |_: &E::Row| Ok(FlowInsert::Inserted);
         settle(&self.engine, &self.sql.flows.insert, &values, None, inserted, refused).await
     }
 
-    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>> {
-        let rows = self.engine.rows(Access::Write, &self.sql.flows.take, &values![state_hash]).await?;
-        rows.first().map(flow::record).transpose()
+    async fn take(
+        &self,
+        state_hash: &[u8; 32],
+        until: Timestamp,
+        _now: Timestamp,
+    ) -> Result<Option<FlowRecord>> {
+        let taken = taken(state_hash);
+        let values = values![state_hash, &taken, until.as_millis()];
+        let rows = self.engine.rows(Access::Write, &self.sql.flows.take, &values).await?;
+        let flow = rows.first().map(flow::record).transpose()?;
+        Ok(flow.map(|flow| FlowRecord { state_hash: *state_hash, ..flow }))
+    }
+
+    async fn finish(&self, flow: &FlowRecord) -> Result<bool> {
+        let taken = taken(&flow.state_hash);
+        Ok(self.changed(&self.sql.flows.finish, &values![&taken]).await? > 0)
     }
 
     async fn cancel(&self, tenant: &TenantId, owner: &Owner, connector: Option<&ConnectorId>) -> Result<u64> {
@@ -109,6 +131,12 @@ impl<E: Engine> FlowStore for SqlStore<E> {
         let values = values![now.as_millis(), i64::from(limit)];
         self.changed(&self.sql.flows.purge, &values).await
     }
+}
+
+/// What a flow is named once it was taken, so that no second take finds it: every bit the other way. No state hashes to
+/// that, as none to any other given value.
+fn taken(state_hash: &[u8; 32]) -> [u8; 32] {
+    state_hash.map(|byte| !byte)
 }
 
 fn refused(row: &impl Fields) -> Result<Option<FlowInsert>> {

@@ -57,7 +57,7 @@ async fn everything_is_there_after_a_restart() {
     let store = SqliteStore::open(folder.path().join("vault.db")).await.expect("the same database");
     let found = ConnectorStore::find(&store, &tenant, "mail").await;
     assert_eq!(found.expect("works"), Some(connector));
-    assert_eq!(store.take(&[2; 32]).await.expect("works"), Some(flow));
+    assert_eq!(store.take(&[2; 32], flow.expires_at, NOW).await.expect("works"), Some(flow));
     let found = KeyStore::get(&store, &KeyScope::Vault).await;
     assert_eq!(found.expect("works"), Some(key));
     let found = ConnectionStore::get(&store, &kept.key).await;

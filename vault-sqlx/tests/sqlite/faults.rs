@@ -116,9 +116,9 @@ async fn a_take_that_cannot_commit_hands_out_nothing() {
     .await
     .expect("something that fails at commit");
 
-    store.take(&flow.state_hash).await.expect_err("pinned");
+    store.take(&flow.state_hash, flow.expires_at, NOW).await.expect_err("pinned");
     sqlx::raw_sql("DROP TABLE pin").execute(&host).await.expect("unpinned");
-    assert_eq!(store.take(&flow.state_hash).await.expect("works"), Some(flow));
+    assert_eq!(store.take(&flow.state_hash, flow.expires_at, NOW).await.expect("works"), Some(flow));
 }
 
 #[tokio::test]

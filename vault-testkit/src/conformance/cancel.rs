@@ -153,7 +153,7 @@ pub async fn s15_a_dropped_read_harms_nobody(store: &dyn ConnectionStore) {
     panic!("a read of {ENOUGH} awaits");
 }
 
-/// A dropped insert or take of a flow happens or does not; the flow is never handed out twice.
+/// A dropped insert, take or finish of a flow happens or does not; the flow is never handed out twice.
 pub async fn s15_a_dropped_flow_call_is_whole_or_nothing(store: &dyn FlowStore) {
     let tenant = tenant();
     let bystander = flow(&tenant, user("bystander"), at(i64::MAX));
@@ -165,11 +165,18 @@ pub async fn s15_a_dropped_flow_call_is_whole_or_nothing(store: &dyn FlowStore) 
         let again = store.insert(&record, 1, NOW).await.expect(WORKS);
         assert_ne!(again, FlowInsert::TooMany, "it was inserted at most once");
 
-        let taken = drop_after(polls, store.take(&record.state_hash)).await;
-        let again = store.take(&record.state_hash).await.expect(WORKS);
+        let taken = drop_after(polls, store.take(&record.state_hash, record.expires_at, NOW)).await;
+        let again = store.take(&record.state_hash, record.expires_at, NOW).await.expect(WORKS);
         assert!(again.is_none_or(|again| taken.is_none() && again == record));
-        if inserted.is_some() && taken.is_some() {
-            let kept = store.take(&bystander.state_hash).await.expect(WORKS);
+        let finished = drop_after(polls, store.finish(&record)).await;
+        let again = store.finish(&record).await.expect(WORKS);
+        assert!(
+            finished.as_ref().is_none_or(|done| matches!(done, Ok(true)) && !again),
+            "it is finished once"
+        );
+        assert!(!store.finish(&record).await.expect(WORKS));
+        if inserted.is_some() && taken.is_some() && finished.is_some() {
+            let kept = store.take(&bystander.state_hash, bystander.expires_at, NOW).await.expect(WORKS);
             assert_eq!(kept, Some(bystander));
             return;
         }

@@ -46,6 +46,82 @@ pub async fn a_flow_is_never_overwritten(store: &dyn FlowStore) {
     assert_eq!(insert(store, &second, CAP).await, FlowInsert::Inserted);
 }
 
+/// A flow that was taken stays until it is finished: nobody takes it again, its hash is not free, and it counts.
+pub async fn a_taken_flow_stays_until_it_is_finished(store: &dyn FlowStore) {
+    let tenant = tenant();
+    let record = flow(&tenant, user("alice"), LATER);
+    assert!(!finish(store, &record).await, "there is none");
+    assert_eq!(insert(store, &record, 1).await, FlowInsert::Inserted);
+    assert!(!finish(store, &record).await, "nobody has taken it");
+
+    for until in [at(LATER.as_millis() + 1), at(NOW.as_millis() + 300_000)] {
+        let taken = FlowRecord { expires_at: until, ..record.clone() };
+        assert_eq!(take_until(store, &record, until).await.as_ref(), Some(&taken));
+        assert_eq!(take_until(store, &record, LATER).await, None);
+        assert_eq!(insert(store, &record, CAP).await, FlowInsert::Exists);
+        let next = flow(&tenant, user("alice"), LATER);
+        assert_eq!(insert(store, &next, 1).await, FlowInsert::TooMany);
+        assert!(finish(store, &taken).await);
+        assert!(!finish(store, &taken).await);
+        assert_eq!(take_until(store, &record, LATER).await, None);
+        assert_eq!(insert(store, &record, 1).await, FlowInsert::Inserted);
+    }
+}
+
+/// A flow that is taken in its last moment stays as long as its taker said.
+pub async fn a_taken_flow_lives_until_it_was_told(store: &dyn FlowStore) {
+    let tenant = tenant();
+    let record = flow(&tenant, user("alice"), at(NOW.as_millis() + 2_000));
+    assert_eq!(insert(store, &record, CAP).await, FlowInsert::Inserted);
+    let taken = take_until(store, &record, LATER).await.expect("two seconds are not over");
+    let later = at(NOW.as_millis() + 3_000);
+    store.purge_expired(later, 1_000).await.expect(WORKS);
+    let another = flow(&tenant, user("alice"), LATER);
+    let refused = store.insert(&another, 1, later).await.expect(WORKS);
+    assert_eq!(refused, FlowInsert::TooMany, "it counts");
+    let other = FlowRecord { connector: connector_id("chat"), ..another };
+    assert_eq!(store.insert(&other, 2, later).await.expect(WORKS), FlowInsert::Inserted);
+    let cancelled = store.cancel(&tenant, &user("alice"), Some(&taken.connector)).await;
+    assert_eq!(cancelled.expect(WORKS), 1, "and a cancel finds it");
+    assert!(!finish(store, &taken).await);
+}
+
+/// A cancel reaches the flows that were taken, and their takers learn of it.
+pub async fn a_cancel_reaches_taken_flows(store: &dyn FlowStore) {
+    let tenant = tenant();
+    let mail = flow(&tenant, user("alice"), LATER);
+    let chat = FlowRecord { connector: connector_id("chat"), ..flow(&tenant, user("alice"), LATER) };
+    for record in [&mail, &chat] {
+        assert_eq!(insert(store, record, CAP).await, FlowInsert::Inserted);
+        assert!(take_until(store, record, LATER).await.is_some());
+    }
+    let cancelled = store.cancel(&tenant, &user("alice"), Some(&mail.connector)).await;
+    assert_eq!(cancelled.expect(WORKS), 1);
+    assert!(!finish(store, &mail).await);
+    assert!(finish(store, &chat).await);
+    assert_eq!(insert(store, &mail, 1).await, FlowInsert::Inserted, "nothing is left of it");
+}
+
+/// Whoever takes a flow and finishes it was not cancelled: of the two, one gets it.
+pub async fn a_race_to_cancel_and_to_finish_has_one_winner(store: &dyn FlowStore) {
+    let tenant = tenant();
+    for _ in 0..10 {
+        let record = flow(&tenant, user("alice"), LATER);
+        assert_eq!(insert(store, &record, CAP).await, FlowInsert::Inserted);
+        let [finished, cancelled]: [bool; 2] = race(async |worker| {
+            if worker == 0 {
+                match take_until(store, &record, LATER).await {
+                    Some(taken) => finish(store, &taken).await,
+                    None => false,
+                }
+            } else {
+                store.cancel(&tenant, &user("alice"), None).await.expect(WORKS) == 1
+            }
+        });
+        assert!(finished != cancelled, "finished: {finished}, cancelled: {cancelled}");
+    }
+}
+
 /// Of many who take one flow at once, one gets it.
 pub async fn a_race_to_take_a_flow_has_one_winner(store: &dyn FlowStore) {
     for _ in 0..5 {
@@ -215,6 +291,10 @@ pub async fn x05_expired_flows_do_not_stay(store: &dyn FlowStore) {
             let inserted = store.insert(record, CAP, born).await.expect(WORKS);
             assert_eq!(inserted, FlowInsert::Inserted);
         }
+        // What was taken and never finished goes too.
+        for record in records.iter().step_by(2) {
+            store.take(&record.state_hash, expires_at, born).await.expect(WORKS);
+        }
         for record in records {
             until_gone(store, record, now).await;
         }
@@ -242,6 +322,18 @@ async fn insert(store: &dyn FlowStore, record: &FlowRecord, cap: u32) -> FlowIns
     store.insert(record, cap, NOW).await.expect(WORKS)
 }
 
+/// Takes the flow as it is, and finishes it.
 async fn take(store: &dyn FlowStore, record: &FlowRecord) -> Option<FlowRecord> {
-    store.take(&record.state_hash).await.expect(WORKS)
+    let taken = take_until(store, record, record.expires_at).await?;
+    // One that has expired may be gone.
+    assert!(finish(store, &taken).await || taken.expires_at <= NOW, "nobody else finished it");
+    Some(taken)
+}
+
+async fn take_until(store: &dyn FlowStore, record: &FlowRecord, until: Timestamp) -> Option<FlowRecord> {
+    store.take(&record.state_hash, until, NOW).await.expect(WORKS)
+}
+
+async fn finish(store: &dyn FlowStore, taken: &FlowRecord) -> bool {
+    store.finish(taken).await.expect(WORKS)
 }

@@ -63,7 +63,7 @@ pub async fn a_flow_is_taken_once_across_handles(fixture: &Fixture) {
         let again = handles[1].flows.insert(&record, 1, NOW).await.expect(WORKS);
         assert_eq!(again, FlowInsert::Exists);
         let taken: [_; 4] = race(async |worker| {
-            let taken = handles[worker % 2].flows.take(&record.state_hash).await;
+            let taken = handles[worker % 2].flows.take(&record.state_hash, record.expires_at, NOW).await;
             taken.expect(WORKS)
         });
         assert_eq!(taken.into_iter().flatten().collect::<Vec<_>>(), [record]);

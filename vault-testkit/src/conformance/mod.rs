@@ -118,6 +118,10 @@ macro_rules! conformance {
         $crate::conformance!(@ $backend: flows [
             flows::a_flow_is_taken_once
             flows::a_flow_is_never_overwritten
+            flows::a_taken_flow_stays_until_it_is_finished
+            flows::a_taken_flow_lives_until_it_was_told
+            flows::a_cancel_reaches_taken_flows
+            flows::a_race_to_cancel_and_to_finish_has_one_winner
             flows::a_race_to_take_a_flow_has_one_winner
             flows::the_cap_counts_an_owners_unexpired_flows
             flows::a_race_for_the_cap_stays_under_it

@@ -26,7 +26,7 @@ pub async fn acknowledged_writes_survive_a_reopen(fixture: Fixture) {
     for flow in [&pending, &taken] {
         assert_eq!(stores.flows.insert(flow, 9, NOW).await.expect(WORKS), FlowInsert::Inserted);
     }
-    assert!(stores.flows.take(&taken.state_hash).await.expect(WORKS).is_some());
+    assert!(stores.flows.take(&taken.state_hash, taken.expires_at, NOW).await.expect(WORKS).is_some());
 
     let (first, gone) = (connection(&key(&tenant, "alice")), connection(&key(&tenant, "bob")));
     create(&*stores.connections, &first).await;
@@ -44,8 +44,12 @@ pub async fn acknowledged_writes_survive_a_reopen(fixture: Fixture) {
     assert_eq!(found, Some(registered));
     assert_eq!(stores.keys.get(&scope).await.expect(WORKS), Some(wrapped));
     assert!(stores.keys.delete(&scope).await.expect(WORKS));
-    assert_eq!(stores.flows.take(&pending.state_hash).await.expect(WORKS), Some(pending));
-    assert_eq!(stores.flows.take(&taken.state_hash).await.expect(WORKS), None);
+    assert_eq!(
+        stores.flows.take(&pending.state_hash, pending.expires_at, NOW).await.expect(WORKS),
+        Some(pending)
+    );
+    assert_eq!(stores.flows.take(&taken.state_hash, taken.expires_at, NOW).await.expect(WORKS), None);
+    assert!(stores.flows.finish(&taken).await.expect(WORKS), "taken it still is");
     let connections = &stores.connections;
     assert_eq!(connections.get(&second.key).await.expect(WORKS).as_ref(), Some(&second));
     assert_eq!(connections.read(&gone.key).await.expect(WORKS), None);

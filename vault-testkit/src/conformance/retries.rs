@@ -92,10 +92,12 @@ async fn take_a_flow(stores: &Stores, tenant: &TenantId) {
     let record = flow(tenant, user("alice"), NOW.saturating_add(LONG));
     let inserted = persist(async || stores.flows.insert(&record, 1, NOW).await).await;
     assert_ne!(inserted, FlowInsert::TooMany, "its own first try does not count against it");
-    let taken = persist(async || stores.flows.take(&record.state_hash).await).await;
+    let taken = persist(async || stores.flows.take(&record.state_hash, record.expires_at, NOW).await).await;
     assert!(taken.is_none_or(|taken| taken == record));
-    let again = persist(async || stores.flows.take(&record.state_hash).await).await;
+    let again = persist(async || stores.flows.take(&record.state_hash, record.expires_at, NOW).await).await;
     assert_eq!(again, None);
+    persist(async || stores.flows.finish(&record).await).await;
+    assert!(!persist(async || stores.flows.finish(&record).await).await);
 }
 
 /// Tries again until the store answers.

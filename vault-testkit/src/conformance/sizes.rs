@@ -128,9 +128,9 @@ pub async fn the_longest_identifiers_keep_flows_apart(store: &dyn FlowStore) {
     }
     let cancelled = store.cancel(&tenant, &alice, Some(&second.connector)).await;
     assert_eq!(cancelled.expect(WORKS), 1);
-    assert_eq!(store.take(&second.state_hash).await.expect(WORKS), None);
+    assert_eq!(store.take(&second.state_hash, second.expires_at, NOW).await.expect(WORKS), None);
     for kept in [first, bobs] {
-        assert_eq!(store.take(&kept.state_hash).await.expect(WORKS), Some(kept));
+        assert_eq!(store.take(&kept.state_hash, kept.expires_at, NOW).await.expect(WORKS), Some(kept));
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) enum OnOwed {
 pub(super) enum OnFlow {
     Insert { flow: usize, tenant: usize, owner: usize, connector: usize, cap: u32 },
     Take { flow: usize },
+    Finish { flow: usize },
     Cancel { tenant: usize, owner: usize, connector: Option<usize> },
     PurgeNothing { limit: u32 },
 }
@@ -121,7 +122,8 @@ pub(super) fn sweep() -> impl Iterator<Item = Op> {
             Op::Lease(OnLease::Acquire { key, holder: HOLDERS, brief: true }),
         ]
     });
-    let flows = (0..FLOWS).map(|flow| Op::Flow(OnFlow::Take { flow }));
+    let flows =
+        (0..FLOWS).flat_map(|flow| [Op::Flow(OnFlow::Take { flow }), Op::Flow(OnFlow::Finish { flow })]);
     tenants.chain(scans).chain(keys).chain(flows)
 }
 
@@ -183,7 +185,7 @@ fn owed() -> impl Strategy<Value = OnOwed> {
 }
 
 fn flows() -> impl Strategy<Value = OnFlow> {
-    use OnFlow::{Cancel, Insert, PurgeNothing, Take};
+    use OnFlow::{Cancel, Finish, Insert, PurgeNothing, Take};
     let insert = (0..FLOWS, 0..TENANTS, 0..OWNERS, 0..CONNECTORS, 0..4u32);
     let cancel = (0..TENANTS, 0..OWNERS, option::of(0..CONNECTORS));
     prop_oneof![
@@ -191,6 +193,7 @@ fn flows() -> impl Strategy<Value = OnFlow> {
             Insert { flow, tenant, owner, connector, cap }
         }),
         2 => (0..FLOWS).prop_map(|flow| Take { flow }),
+        2 => (0..FLOWS).prop_map(|flow| Finish { flow }),
         1 => cancel.prop_map(|(tenant, owner, connector)| Cancel { tenant, owner, connector }),
         1 => (0..9u32).prop_map(|limit| PurgeNothing { limit }),
     ]

@@ -126,7 +126,8 @@ impl World {
                 let record = self.flow(step, flow, (tenant, owner, connector));
                 Answer::Inserted(store.insert(&record, cap, NOW).await?)
             }
-            OnFlow::Take { flow } => shown(store.take(&self.hash(flow)).await?),
+            OnFlow::Take { flow } => shown(store.take(&self.hash(flow), Self::taken_until(), NOW).await?),
+            OnFlow::Finish { flow } => Answer::Flag(store.finish(&self.taken(step, flow)).await?),
             OnFlow::Cancel { tenant, owner, connector } => {
                 let connector = connector.map(Self::connector_id);
                 let owner = Self::owner(owner);

@@ -2,7 +2,7 @@
 
 use vault_core::store::{ConnectionRecord, FlowInsert, NamedPut, Put, StoreError, Stores};
 
-use super::op::{OnConnection, OnConnector, OnKey, OnLease, OnOwed, Op, When, sweep};
+use super::op::{OnConnection, OnConnector, OnFlow, OnKey, OnLease, OnOwed, Op, When, sweep};
 use super::world::{World, drawn_in, version};
 
 /// What a call answered, as far as backends must agree on it.
@@ -93,6 +93,12 @@ impl World {
             }
             (Op::Connector(OnConnector::Delete { tenant, id, .. }), Answer::Flag(true)) => {
                 self.connectors.entry((tenant, id)).or_default().moves(None);
+            }
+            (
+                Op::Flow(OnFlow::Insert { flow, tenant, owner, connector, .. }),
+                Answer::Inserted(FlowInsert::Inserted),
+            ) => {
+                self.flows.insert(flow, self.flow(step, flow, (tenant, owner, connector)));
             }
             (Op::Key(OnKey::Put { scope, .. }), Answer::Put(Put::Written)) => {
                 self.keys.entry(scope).or_default().moves(wrote);

@@ -27,6 +27,7 @@ enum Flaw {
     PutReleasesNothing,
     ReleaseIgnoresFence,
     RenewIgnoresFence,
+    TakeLeavesNothing,
     TakeLeavesTheFlow,
 }
 
@@ -64,6 +65,7 @@ async fn every_flaw_is_found_and_shown_in_a_few_steps() {
         Flaw::PutReleasesNothing,
         Flaw::ReleaseIgnoresFence,
         Flaw::RenewIgnoresFence,
+        Flaw::TakeLeavesNothing,
         Flaw::TakeLeavesTheFlow,
     ] {
         let found = disagreement(&memory(), &Flawed::stores(flaw), 200).await;
@@ -79,12 +81,25 @@ impl FlowStore for Flawed {
         self.0.insert(record, cap, now).await
     }
 
-    async fn take(&self, state_hash: &[u8; 32]) -> Result<Option<FlowRecord>> {
-        let taken = self.0.take(state_hash).await?;
+    async fn take(
+        &self,
+        state_hash: &[u8; 32],
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<Option<FlowRecord>> {
+        let taken = self.0.take(state_hash, until, now).await?;
         if let Some(flow) = taken.as_ref().filter(|_| self.has(Flaw::TakeLeavesTheFlow)) {
+            self.0.finish(flow).await?;
             let _ = self.0.insert(flow, u32::MAX, flow.created_at).await?;
         }
+        if let Some(flow) = taken.as_ref().filter(|_| self.has(Flaw::TakeLeavesNothing)) {
+            self.0.finish(flow).await?;
+        }
         Ok(taken)
+    }
+
+    async fn finish(&self, taken: &FlowRecord) -> Result<bool> {
+        self.0.finish(taken).await
     }
 
     async fn cancel(&self, tenant: &TenantId, owner: &Owner, connector: Option<&ConnectorId>) -> Result<u64> {

@@ -24,6 +24,7 @@ pub(super) struct World {
     pub(super) fences: HashMap<usize, Stand<u64>>,
     pub(super) connectors: HashMap<(usize, usize), Stand<Version>>,
     pub(super) keys: HashMap<usize, Stand<Version>>,
+    pub(super) flows: HashMap<usize, FlowRecord>,
     pub(super) owed: Vec<(RevocationRecord, Stand<Version>)>,
 }
 
@@ -93,6 +94,7 @@ impl World {
             fences: HashMap::new(),
             connectors: HashMap::new(),
             keys: HashMap::new(),
+            flows: HashMap::new(),
             owed: Vec::new(),
         }
     }
@@ -214,6 +216,16 @@ impl World {
             expires_at: NOW.saturating_add(LONG),
             sealed: bytes("flow", step),
         }
+    }
+
+    pub(super) fn taken_until() -> Timestamp {
+        NOW.saturating_add(LONG * 2)
+    }
+
+    /// That flow as whoever took it has it, or one that nobody took.
+    pub(super) fn taken(&self, step: usize, flow: usize) -> FlowRecord {
+        let there = self.flows.get(&flow).cloned().unwrap_or_else(|| self.flow(step, flow, (0, 0, 0)));
+        FlowRecord { expires_at: Self::taken_until(), ..there }
     }
 
     pub(super) fn hash(&self, flow: usize) -> [u8; 32] {

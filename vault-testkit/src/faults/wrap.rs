@@ -69,7 +69,8 @@ forward! {
     }
     FlowStore of flows {
         insert(record: &FlowRecord, cap: u32, now: Timestamp) -> FlowInsert;
-        take(state_hash: &[u8; 32]) -> Option<FlowRecord>;
+        take(state_hash: &[u8; 32], until: Timestamp, now: Timestamp) -> Option<FlowRecord>;
+        finish(taken: &FlowRecord) -> bool;
         cancel(tenant: &TenantId, owner: &Owner, connector: Option<&ConnectorId>) -> u64;
         purge_expired(now: Timestamp, limit: u32) -> u64;
     }

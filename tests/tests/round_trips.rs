@@ -1,0 +1,72 @@
+//! How many store round trips an operation takes. The counts are exact, so that one more is seen.
+
+use vault_core::{Disconnected, OwnerHandle};
+use vault_tests::{World, binding};
+
+/// What every operation finds in memory: data keys, and the connector.
+async fn warm() -> World {
+    let world = World::start().await;
+    world.connect("somebody").await.expect("connects");
+    world
+}
+
+/// The calls of each store method that `work` makes.
+async fn calls<T>(world: &World, work: impl Future<Output = T>, expected: &[(&str, u64)]) -> T {
+    world.faults.reset();
+    let answer = work.await;
+    for (method, times) in expected {
+        assert_eq!(world.faults.calls(method), *times, "{method}");
+    }
+    let total: u64 = expected.iter().map(|(_, times)| times).sum();
+    assert_eq!(world.faults.total_calls(), total, "no other calls");
+    answer
+}
+
+#[tokio::test]
+async fn a_connect_takes_five_round_trips() {
+    let world = warm().await;
+    let start = async { world.connecting("alice").start(&binding()).await };
+    calls(&world, start, &[("flows.insert", 1)]).await.expect("starts");
+
+    // Safety takes two of these: whether the data key in memory is still there, so that nothing is sealed for ever; and
+    // whether the user was disconnected before the connection was to be seen.
+    let callback = world.callback("alice").await;
+    let first = [("flows.take", 1), ("keys.get", 1), ("connections.put", 1), ("flows.finish", 1)];
+    calls(&world, world.complete(callback), &first).await.expect("connects");
+}
+
+#[tokio::test]
+async fn a_reconnect_reads_what_stands_there_when_the_write_finds_it() {
+    let world = warm().await;
+    let callback = world.callback("somebody").await;
+    let again = [
+        ("flows.take", 1),
+        ("keys.get", 1),
+        ("connections.put", 2),
+        ("connections.get", 1),
+        ("flows.finish", 1),
+    ];
+    calls(&world, world.complete(callback), &again).await.expect("connects");
+}
+
+#[tokio::test]
+async fn a_callback_that_is_refused_takes_two_round_trips() {
+    let world = warm().await;
+    let query = world.query("alice").await.replace("code=", "cod=");
+    let refused = [("flows.take", 1), ("flows.finish", 1)];
+    calls(&world, world.deliver(&query), &refused).await.expect_err("no code");
+}
+
+#[tokio::test]
+async fn a_disconnect_takes_four_round_trips() {
+    let world = warm().await;
+    let alice: OwnerHandle = world.user("somebody");
+    let all = [
+        ("flows.cancel", 1),
+        ("connections.get", 1),
+        ("connections.delete", 1),
+        ("connections.delete_owed", 1),
+    ];
+    let gone = calls(&world, alice.disconnect(world.connector.id()), &all).await;
+    assert_eq!(gone.expect("disconnects"), Disconnected::Revoked);
+}
