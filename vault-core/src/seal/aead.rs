@@ -1,7 +1,11 @@
 //! The one place that names a cipher: ChaCha20-Poly1305 (RFC 8439), in place, with a detached tag.
+//!
+//! Two implementations of the same bytes: `ring` opens, because every token read does, and it takes less than half the
+//! time; `chacha20poly1305` seals, in Rust alone. Each so checks the other.
 
 use chacha20poly1305::{AeadInOut as _, ChaCha20Poly1305, KeyInit as _};
-use zeroize::Zeroize as _;
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use zeroize::{Zeroize as _, optimization_barrier};
 
 pub(super) const TAG_BYTES: usize = 16;
 
@@ -33,10 +37,20 @@ pub(super) fn open_in_place(
     buffer: &mut [u8],
     tag: &[u8; TAG_BYTES],
 ) -> Result<(), Forged> {
-    ChaCha20Poly1305::new(key.into())
-        .decrypt_inout_detached(nonce.into(), associated, (&mut *buffer).into(), tag.into())
-        .map_err(|_| {
-            buffer.zeroize();
-            Forged
-        })
+    let mut cipher = opening(key);
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let opened =
+        cipher.open_in_place_separate_tag(nonce, Aad::from(associated), (*tag).into(), buffer, 0..).is_ok();
+    // `ring` wipes no key: another one in its place does.
+    cipher = opening(&[0; 32]);
+    optimization_barrier(&cipher);
+    if opened {
+        return Ok(());
+    }
+    buffer.zeroize();
+    Err(Forged)
+}
+
+fn opening(key: &[u8; 32]) -> LessSafeKey {
+    LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key).expect("a key of 32 bytes"))
 }
