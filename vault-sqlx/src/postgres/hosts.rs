@@ -48,13 +48,22 @@ impl Hosts {
         Self(Arc::new(Inner { pools, primary, lost, search, failures: AtomicU64::new(0) }))
     }
 
+    pub(super) fn pools(&self) -> &[PgPool] {
+        &self.0.pools
+    }
+
     /// The pool of the primary.
     pub(super) async fn primary(&self) -> Result<&PgPool, StoreError> {
+        self.primary_index().await.map(|index| &self.0.pools[index])
+    }
+
+    /// Which of the [`pools`](Self::pools) is the primary's.
+    pub(super) async fn primary_index(&self) -> Result<usize, StoreError> {
         let inner = &*self.0;
         if inner.lost.load(Ordering::Acquire) {
             inner.search().await?;
         }
-        Ok(&inner.pools[inner.primary.load(Ordering::Acquire)])
+        Ok(inner.primary.load(Ordering::Acquire))
     }
 
     /// Learns from how a call ended.
@@ -65,6 +74,11 @@ impl Hosts {
         if is_gone && self.0.pools.len() > 1 {
             self.0.lost.store(true, Ordering::Release);
         }
+    }
+
+    /// By [`close`](Self::close), or by the host.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.pools[self.0.primary.load(Ordering::Acquire)].is_closed()
     }
 
     pub(super) async fn close(&self) {

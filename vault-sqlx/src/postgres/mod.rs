@@ -3,6 +3,7 @@ mod error;
 mod hosts;
 mod literal;
 mod options;
+mod read;
 mod schema;
 
 pub use self::engine::Postgres;
@@ -54,5 +55,8 @@ impl PostgresStore {
     /// [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable).
     pub async fn close(&self) {
         self.engine.hosts.close().await;
+        if let Some(reader) = &self.engine.reader {
+            reader.close().await;
+        }
     }
 }

@@ -31,6 +31,7 @@ pub struct PostgresOptions {
     pub(super) prefix: String,
     pub(super) mode: Mode,
     pub(super) response_timeout: Duration,
+    pub(super) read_connections: usize,
     pool: PgPoolOptions,
 }
 
@@ -48,6 +49,7 @@ impl PostgresOptions {
             prefix: "vault_".to_owned(),
             mode: Mode::Prepared,
             response_timeout: Duration::from_secs(10),
+            read_connections: 2,
             pool: PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT),
         }
     }
@@ -96,6 +98,17 @@ impl PostgresOptions {
         self
     }
 
+    /// How many connections of its own the store reads credentials on; 2 when not set.
+    ///
+    /// They are opened as they are needed, as the pool opens its own (address, settings, hooks, timeouts), and come on top
+    /// of those. Reads that are made while all of them are in use wait, and are then answered together, by one statement
+    /// on one connection: that takes a fraction of the time of one statement each, and more connections gain little. With
+    /// 0 each read takes a connection of the pool, like all else.
+    pub const fn read_connections(mut self, connections: usize) -> Self {
+        self.read_connections = connections;
+        self
+    }
+
     /// For [`connect`](Self::connect): size, timeouts and hooks of the pool that it makes for each server.
     pub fn pool(mut self, options: PgPoolOptions) -> Self {
         self.pool = options;
@@ -135,7 +148,7 @@ impl PostgresOptions {
 
     fn over(self, hosts: Hosts) -> PostgresStore {
         let dialect = Postgres::dialect(self.schema.as_deref(), &self.prefix);
-        SqlStore::over(Postgres::new(hosts, self), &dialect)
+        SqlStore::over(Postgres::new(hosts, self, &dialect), &dialect)
     }
 }
 
