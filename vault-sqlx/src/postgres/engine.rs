@@ -24,6 +24,8 @@ pub(super) const ATTEMPTS: usize = 100;
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pub(super) hosts: Hosts,
+    /// Where notifications come from, if not through a pooler.
+    pub(super) listened: Option<Hosts>,
     pub(super) options: Arc<PostgresOptions>,
     /// `None` when reads take connections of the pool, like all else.
     pub(super) reader: Option<Reader>,
@@ -41,9 +43,14 @@ pub(super) enum Mode {
 fields!(PgRow);
 
 impl Postgres {
-    pub(super) fn new(hosts: Hosts, options: PostgresOptions, dialect: &Dialect) -> Self {
+    pub(super) fn new(
+        hosts: Hosts,
+        listened: Option<Hosts>,
+        options: PostgresOptions,
+        dialect: &Dialect,
+    ) -> Self {
         let reader = Reader::new(&hosts, &options, dialect);
-        Self { hosts, options: Arc::new(options), reader }
+        Self { hosts, listened, options: Arc::new(options), reader }
     }
 
     pub(super) fn dialect(schema: Option<&str>, prefix: &str) -> Dialect {

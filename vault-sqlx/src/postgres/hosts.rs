@@ -76,6 +76,11 @@ impl Hosts {
         }
     }
 
+    /// Whether it is, as far as anybody knows.
+    pub(super) fn is_primary(&self, index: usize) -> bool {
+        !self.0.lost.load(Ordering::Acquire) && index == self.0.primary.load(Ordering::Acquire)
+    }
+
     /// By [`close`](Self::close), or by the host.
     pub(super) fn is_closed(&self) -> bool {
         self.0.pools[self.0.primary.load(Ordering::Acquire)].is_closed()
@@ -135,6 +140,13 @@ async fn is_standby(pool: &PgPool) -> sqlx::Result<bool> {
     // Not prepared: there may be a pooler in between.
     let mut rows = sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_all(pool).await?;
     rows.pop().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+}
+
+/// Opens at most so many connections at a time, as `pool` does: with its hooks and timeouts.
+pub(super) fn opener(pool: &PgPool, connections: u32) -> PgPool {
+    let options = pool.options().clone().min_connections(0).max_connections(connections);
+    let options = options.idle_timeout(None).max_lifetime(None);
+    options.connect_lazy_with(pool.connect_options().as_ref().clone())
 }
 
 /// `postgres://user:password@first:1,second:2/database?option=value` as one set of options for each server.

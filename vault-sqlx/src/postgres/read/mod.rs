@@ -28,7 +28,7 @@ use self::queue::{Open, Queue, Turn};
 use self::select::Select;
 use super::PostgresOptions;
 use super::error::fault;
-use super::hosts::Hosts;
+use super::hosts::{Hosts, opener};
 use crate::engine::Dialect;
 use crate::record::Fields as _;
 use crate::record::connection::credential;
@@ -60,13 +60,13 @@ struct Shared {
 impl Reader {
     /// `None` when the host wants no such connections.
     pub(super) fn new(hosts: &Hosts, options: &PostgresOptions, dialect: &Dialect) -> Option<Self> {
-        let connections = NonZero::new(options.read_connections)?;
+        let connections = NonZero::new(options.read_connections)?.get();
         Some(Self(Arc::new(Shared {
             hosts: hosts.clone(),
             openers: hosts.pools().iter().map(|pool| opener(pool, connections)).collect(),
             select: Select::new(options.mode, dialect),
             response_timeout: options.response_timeout,
-            queue: Queue::new(connections.get()),
+            queue: Queue::new(usize::try_from(connections).unwrap_or(usize::MAX)),
             returned: Notify::new(),
         })))
     }
@@ -131,14 +131,6 @@ impl Shared {
         opener.set_connect_options(self.select.connect_options(pool));
         opener.acquire().await.map(PoolConnection::detach)
     }
-}
-
-/// Opens connections as `pool` does, with its hooks and timeouts.
-fn opener(pool: &PgPool, connections: NonZero<usize>) -> PgPool {
-    let most = u32::try_from(connections.get()).unwrap_or(u32::MAX);
-    let options = pool.options().clone().min_connections(0).max_connections(most);
-    let options = options.idle_timeout(None).max_lifetime(None);
-    options.connect_lazy_with(pool.connect_options().as_ref().clone())
 }
 
 fn by_id(rows: &[PgRow]) -> HashMap<Id, Answer> {
