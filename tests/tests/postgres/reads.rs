@@ -11,9 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use vault_core::entropy::{Entropy as _, SystemEntropy};
-use vault_core::store::{
-    Bytes, Condition, ConnectionRecord, ConnectionStore as _, StoreError, StoreErrorKind,
-};
+use vault_core::store::{Bytes, ConnectionRecord, ConnectionStore as _, StoreError, StoreErrorKind};
 use vault_servers::postgres::{Options, Postgres};
 use vault_sqlx::{PostgresOptions, PostgresStore};
 use vault_tests::servers::{address, unique_name};
