@@ -1,10 +1,13 @@
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::{io, mem};
 
 use sqlx::Connection as _;
 use sqlx::postgres::PgRow;
 use tokio::runtime::Handle;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, timeout};
 use vault_core::store::StoreError;
 
 use super::queue::Open;
@@ -89,11 +92,12 @@ impl Lead {
 
     async fn ask_once(&mut self, ids: &[Id]) -> Result<sqlx::Result<Vec<PgRow>>, StoreError> {
         let Self { shared, open, is_asking, .. } = self;
-        let connection = &mut shared.opened(open).await?.connection;
+        let Open { connection, patience, .. } = shared.opened(open).await?;
+        patience.as_mut().reset(Instant::now() + shared.response_timeout);
         *is_asking = true;
-        let answer = timeout(shared.response_timeout, shared.select.ask(connection, ids)).await;
+        let answer = in_time(patience.as_mut(), shared.select.ask(connection, ids)).await;
         *is_asking = false;
-        let answer = answer.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
+        let answer = answer.unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         if answer.as_ref().is_err_and(is_of_connection) {
             *open = None;
         }
@@ -120,6 +124,16 @@ impl Lead {
         }
         is_back
     }
+}
+
+/// `None` when `patience` ends first.
+async fn in_time<T>(mut patience: Pin<&mut Sleep>, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = pin!(answer);
+    poll_fn(|context| match answer.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => patience.as_mut().poll(context).map(|()| None),
+    })
+    .await
 }
 
 impl Drop for Lead {

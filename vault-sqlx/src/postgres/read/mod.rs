@@ -120,7 +120,8 @@ impl Shared {
             None => {
                 let connection = self.connect(host).await.map_err(fault(DOING));
                 self.hosts.observe(connection.as_ref().err());
-                Ok(open.insert(Open { connection: connection?, host }))
+                let patience = Box::pin(tokio::time::sleep(self.response_timeout));
+                Ok(open.insert(Open { connection: connection?, host, patience }))
             }
         }
     }

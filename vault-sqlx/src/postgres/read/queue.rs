@@ -1,11 +1,12 @@
 //! Who waits, and which connections are free.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sqlx::PgConnection;
 use tokio::sync::oneshot;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, Sleep};
 use vault_core::store::StoreError;
 
 use super::{Answer, Id};
@@ -20,6 +21,8 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) struct Open {
     pub(super) connection: PgConnection,
     pub(super) host: usize,
+    /// Put off for each statement. A timer of its own for each would wake the runtime's other threads.
+    pub(super) patience: Pin<Box<Sleep>>,
 }
 
 #[derive(Debug)]
