@@ -2,8 +2,10 @@
 
 mod faults;
 mod hunted;
+mod reads;
 mod schema;
 pub(crate) mod support;
+mod watch;
 
 /// The contract where each transaction is serializable unless it says otherwise.
 mod contract_in_serializable_transactions {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use vault_core::store::StoreError;
+use vault_core::store::{Bytes, StoreError};
 
 use crate::record::Fields;
 
@@ -24,6 +24,13 @@ pub trait Engine: Clone + fmt::Debug + Send + Sync + 'static {
         statement: &Statement,
         values: &[Value<'_>],
     ) -> impl Future<Output = Result<Vec<Self::Row>>> + Send;
+
+    /// The credential of the connection with this id, by `statement`, or as the engine reads many of them at once.
+    fn credential(
+        &self,
+        statement: &Statement,
+        id: &[u8; 32],
+    ) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 
     /// Writes, and writes `owed` with it, in one atomic step; or learns why not.
     fn guarded(

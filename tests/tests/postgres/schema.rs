@@ -5,6 +5,9 @@ use vault_tests::servers::{address, unique_name};
 
 use super::support::{connection, execute, fresh, insert, number, on, pool, pool_with};
 
+/// How many files the schema has.
+const STEPS: i64 = 2;
+
 async fn steps(pool: &PgPool, ledger: &str) -> i64 {
     number(pool, format!("SELECT count(*) FROM {ledger}")).await
 }
@@ -21,7 +24,7 @@ async fn s13_four_that_start_at_once_make_one_schema() {
             let store = started.await.expect("no panic").expect("started");
             insert(&store, &connection(&format!("u{n}"), 1)).await.expect("works");
         }
-        assert_eq!(steps(&pool(), &format!("{name}.vault_schema")).await, 1);
+        assert_eq!(steps(&pool(), &format!("{name}.vault_schema")).await, STEPS);
     }
 }
 
@@ -32,7 +35,7 @@ async fn s13_migrating_again_changes_nothing() {
     insert(&store, &record).await.expect("works");
     store.migrate().await.expect("up to date");
     assert_eq!(store.get(&record.key).await.expect("works"), Some(record));
-    assert_eq!(steps(&pool, &format!("{schema}.vault_schema")).await, 1);
+    assert_eq!(steps(&pool, &format!("{schema}.vault_schema")).await, STEPS);
 }
 
 #[tokio::test]
@@ -40,7 +43,7 @@ async fn s13_a_newer_schema_is_refused_and_left_alone() {
     let (store, pool, schema) = fresh().await;
     execute(
         &pool,
-        format!("INSERT INTO {schema}.vault_schema VALUES (2, 0); DROP TABLE {schema}.vault_keys;"),
+        format!("INSERT INTO {schema}.vault_schema VALUES (3, 0); DROP TABLE {schema}.vault_keys;"),
     )
     .await;
 
@@ -83,7 +86,11 @@ async fn the_schema_keeps_to_its_names() {
 #[tokio::test]
 async fn a_host_may_migrate_by_itself() {
     let (schema, host) = (unique_name(), pool());
-    let script = include_str!("../../../vault-sqlx/schema/postgres/0001_init.sql");
+    let script = [
+        include_str!("../../../vault-sqlx/schema/postgres/0001_init.sql"),
+        include_str!("../../../vault-sqlx/schema/postgres/0002_changes.sql"),
+    ]
+    .concat();
     execute(
         &host,
         format!("CREATE SCHEMA {schema}; BEGIN; SET LOCAL search_path TO {schema}; {script} COMMIT;"),
@@ -92,7 +99,7 @@ async fn a_host_may_migrate_by_itself() {
     let store = on(pool(), &schema);
     insert(&store, &connection("alice", 1)).await.expect("works");
     store.migrate().await.expect("up to date");
-    assert_eq!(steps(&host, &format!("{schema}.vault_schema")).await, 1);
+    assert_eq!(steps(&host, &format!("{schema}.vault_schema")).await, STEPS);
 }
 
 #[tokio::test]

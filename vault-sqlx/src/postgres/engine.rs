@@ -3,25 +3,32 @@ use std::sync::Arc;
 
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
+
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Row as _};
 use tokio::time::timeout;
-use vault_core::store::StoreError;
+use vault_core::store::{Bytes, StoreError};
 
 use super::PostgresOptions;
 use super::error::{fault, is_worth_repeating};
 use super::hosts::Hosts;
 use super::literal::with_literals;
+use super::read::Reader;
 use crate::engine::{Access, Dialect, Engine, Guarded, Outcome, Statement, Value};
+use crate::record::connection::credential;
 use crate::record::{Fields as _, fields};
 
 /// How often a statement is repeated that failed for another transaction's sake. Each time the other one got on.
-const ATTEMPTS: usize = 100;
+pub(super) const ATTEMPTS: usize = 100;
 
 /// The engine of a [`PostgresStore`](super::PostgresStore).
 #[derive(Debug, Clone)]
 pub struct Postgres {
     pub(super) hosts: Hosts,
+    /// Where notifications come from, if not through a pooler.
+    pub(super) listened: Option<Hosts>,
     pub(super) options: Arc<PostgresOptions>,
+    /// `None` when reads take connections of the pool, like all else.
+    pub(super) reader: Option<Reader>,
 }
 
 /// How statements reach the server.
@@ -36,8 +43,14 @@ pub(super) enum Mode {
 fields!(PgRow);
 
 impl Postgres {
-    pub(super) fn new(hosts: Hosts, options: PostgresOptions) -> Self {
-        Self { hosts, options: Arc::new(options) }
+    pub(super) fn new(
+        hosts: Hosts,
+        listened: Option<Hosts>,
+        options: PostgresOptions,
+        dialect: &Dialect,
+    ) -> Self {
+        let reader = Reader::new(&hosts, &options, dialect);
+        Self { hosts, listened, options: Arc::new(options), reader }
     }
 
     pub(super) fn dialect(schema: Option<&str>, prefix: &str) -> Dialect {
@@ -91,11 +104,7 @@ impl Postgres {
     ) -> sqlx::Result<Vec<PgRow>> {
         match self.options.mode {
             Mode::Prepared => prepared(sql, values).fetch_all(connection).await,
-            Mode::Simple => {
-                // Answers come as text. The setting holds for this message, which is one transaction.
-                let text = format!("SET LOCAL bytea_output = hex; {}", with_literals(sql, values));
-                sqlx::raw_sql(AssertSqlSafe(text)).fetch_all(connection).await
-            }
+            Mode::Simple => simple(sql, values).fetch_all(connection).await,
         }
     }
 }
@@ -110,6 +119,16 @@ impl Engine for Postgres {
         values: &[Value<'_>],
     ) -> Result<Vec<PgRow>, StoreError> {
         self.run(statement.doing, &statement.sql, values).await
+    }
+
+    async fn credential(&self, statement: &Statement, id: &[u8; 32]) -> Result<Option<Bytes>, StoreError> {
+        match &self.reader {
+            Some(reader) => reader.read(*id).await,
+            None => {
+                let rows = self.run(statement.doing, &statement.sql, &[id.into()]).await?;
+                rows.first().map(credential).transpose()
+            }
+        }
     }
 
     async fn guarded(
@@ -127,7 +146,7 @@ impl Engine for Postgres {
     }
 }
 
-fn prepared<'q>(sql: &Arc<str>, values: &[Value<'q>]) -> Query<'q, sqlx::Postgres, PgArguments> {
+pub(super) fn prepared<'q>(sql: &Arc<str>, values: &[Value<'q>]) -> Query<'q, sqlx::Postgres, PgArguments> {
     // Made of nothing but our own text and plain names: see `store` and `PostgresOptions`.
     values.iter().fold(sqlx::query(AssertSqlSafe(Arc::clone(sql))), |query, value| match *value {
         Value::Int(value) => query.bind(value),
@@ -136,4 +155,9 @@ fn prepared<'q>(sql: &Arc<str>, values: &[Value<'q>]) -> Query<'q, sqlx::Postgre
         Value::MaybeText(value) => query.bind(value),
         Value::Bytes(value) => query.bind(value),
     })
+}
+
+/// Answers come as text. The setting of its form holds for this message, which is one transaction.
+pub(super) fn simple(sql: &str, values: &[Value<'_>]) -> sqlx::RawSql {
+    sqlx::raw_sql(AssertSqlSafe(format!("SET LOCAL bytea_output = hex; {}", with_literals(sql, values))))
 }

@@ -41,6 +41,14 @@ pub(super) fn is_worth_repeating(error: &sqlx::Error) -> bool {
     matches!(code.as_deref(), Some("40001" | "40P01" | "23505"))
 }
 
+/// Whether the connection is of no more use: it broke, or the server is ending it.
+pub(super) fn is_of_connection(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_none_or(|error| {
+        // connection_exception; admin_shutdown, crash_shutdown, cannot_connect_now, idle_session_timeout
+        error.code().is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,13 +48,22 @@ impl Hosts {
         Self(Arc::new(Inner { pools, primary, lost, search, failures: AtomicU64::new(0) }))
     }
 
+    pub(super) fn pools(&self) -> &[PgPool] {
+        &self.0.pools
+    }
+
     /// The pool of the primary.
     pub(super) async fn primary(&self) -> Result<&PgPool, StoreError> {
+        self.primary_index().await.map(|index| &self.0.pools[index])
+    }
+
+    /// Which of the [`pools`](Self::pools) is the primary's.
+    pub(super) async fn primary_index(&self) -> Result<usize, StoreError> {
         let inner = &*self.0;
         if inner.lost.load(Ordering::Acquire) {
             inner.search().await?;
         }
-        Ok(&inner.pools[inner.primary.load(Ordering::Acquire)])
+        Ok(inner.primary.load(Ordering::Acquire))
     }
 
     /// Learns from how a call ended.
@@ -65,6 +74,16 @@ impl Hosts {
         if is_gone && self.0.pools.len() > 1 {
             self.0.lost.store(true, Ordering::Release);
         }
+    }
+
+    /// Whether it is, as far as anybody knows.
+    pub(super) fn is_primary(&self, index: usize) -> bool {
+        !self.0.lost.load(Ordering::Acquire) && index == self.0.primary.load(Ordering::Acquire)
+    }
+
+    /// By [`close`](Self::close), or by the host.
+    pub(super) fn is_closed(&self) -> bool {
+        self.0.pools[self.0.primary.load(Ordering::Acquire)].is_closed()
     }
 
     pub(super) async fn close(&self) {
@@ -121,6 +140,13 @@ async fn is_standby(pool: &PgPool) -> sqlx::Result<bool> {
     // Not prepared: there may be a pooler in between.
     let mut rows = sqlx::raw_sql("SELECT pg_is_in_recovery()").fetch_all(pool).await?;
     rows.pop().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+}
+
+/// Opens at most so many connections at a time, as `pool` does: with its hooks and timeouts.
+pub(super) fn opener(pool: &PgPool, connections: u32) -> PgPool {
+    let options = pool.options().clone().min_connections(0).max_connections(connections);
+    let options = options.idle_timeout(None).max_lifetime(None);
+    options.connect_lazy_with(pool.connect_options().as_ref().clone())
 }
 
 /// `postgres://user:password@first:1,second:2/database?option=value` as one set of options for each server.

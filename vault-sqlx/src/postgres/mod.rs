@@ -3,7 +3,9 @@ mod error;
 mod hosts;
 mod literal;
 mod options;
+mod read;
 mod schema;
+mod watch;
 
 pub use self::engine::Postgres;
 pub use self::options::PostgresOptions;
@@ -12,6 +14,12 @@ use sqlx::PgPool;
 use vault_core::store::StoreError;
 
 /// All four stores in one PostgreSQL database. Clones share its connections.
+///
+/// # Connections
+/// Reads of credentials have a few connections of their own ([`PostgresOptions::read_connections`]), and each
+/// [`watch`](vault_core::store::ConnectionWatch::watch) has one; all else takes connections of the pool. Reads that come
+/// while all of theirs are in use are answered together, by one statement. One that finds its connection closed by the
+/// server (after a restart, say) is made again on a new one.
 ///
 /// # Time
 /// Leases run on the server's clock (`clock_timestamp()`), which all processes share, whatever theirs say.
@@ -54,5 +62,11 @@ impl PostgresStore {
     /// [`Unavailable`](vault_core::store::StoreErrorKind::Unavailable).
     pub async fn close(&self) {
         self.engine.hosts.close().await;
+        if let Some(listened) = &self.engine.listened {
+            listened.close().await;
+        }
+        if let Some(reader) = &self.engine.reader {
+            reader.close().await;
+        }
     }
 }

@@ -1,4 +1,4 @@
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions as _, PgPool};
 use std::time::Duration;
 use vault_core::store::{StoreError, StoreErrorKind};
@@ -31,6 +31,8 @@ pub struct PostgresOptions {
     pub(super) prefix: String,
     pub(super) mode: Mode,
     pub(super) response_timeout: Duration,
+    pub(super) read_connections: u32,
+    direct: Vec<PgConnectOptions>,
     pool: PgPoolOptions,
 }
 
@@ -48,6 +50,8 @@ impl PostgresOptions {
             prefix: "vault_".to_owned(),
             mode: Mode::Prepared,
             response_timeout: Duration::from_secs(10),
+            read_connections: 2,
+            direct: Vec::new(),
             pool: PgPoolOptions::new().acquire_timeout(ACQUIRE_TIMEOUT),
         }
     }
@@ -86,6 +90,16 @@ impl PostgresOptions {
         self
     }
 
+    /// Where the server, or several of them, can be reached past the pooler, to [`watch`](vault_core::store::ConnectionWatch::watch): a pooler
+    /// does not pass notifications on. The URL is as for [`connect`](Self::connect).
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Misconfigured`] for a URL that is none.
+    pub fn direct_url(mut self, url: &str) -> Result<Self, StoreError> {
+        self.direct = hosts::parse(url)?;
+        Ok(self)
+    }
+
     /// How long to wait for the answer to a statement, once there is a connection for it; 10 s when not set.
     ///
     /// A server that hangs, or that a cut network keeps away, ends no connection. Past this time the call fails as
@@ -93,6 +107,17 @@ impl PostgresOptions {
     /// statement that waits for a lock for certain.
     pub const fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
+        self
+    }
+
+    /// How many connections of its own the store reads credentials on; 2 when not set.
+    ///
+    /// They are opened as they are needed, as the pool opens its own (address, settings, hooks, timeouts), and come on top
+    /// of those. Reads that are made while all of them are in use wait, and are then answered together, by one statement
+    /// on one connection: that takes a fraction of the time of one statement each, and more connections gain little. With
+    /// 0 each read takes a connection of the pool, like all else.
+    pub const fn read_connections(mut self, connections: u32) -> Self {
+        self.read_connections = connections;
         self
     }
 
@@ -135,7 +160,20 @@ impl PostgresOptions {
 
     fn over(self, hosts: Hosts) -> PostgresStore {
         let dialect = Postgres::dialect(self.schema.as_deref(), &self.prefix);
-        SqlStore::over(Postgres::new(hosts, self), &dialect)
+        let listened = self.listened(&hosts);
+        SqlStore::over(Postgres::new(hosts, listened, self, &dialect), &dialect)
+    }
+
+    /// The servers that can be listened to.
+    fn listened(&self, hosts: &Hosts) -> Option<Hosts> {
+        if self.direct.is_empty() {
+            return (self.mode == Mode::Prepared).then(|| hosts.clone());
+        }
+        let lazy = |options: &PgConnectOptions| {
+            let pool = self.pool.clone().min_connections(0).max_connections(1);
+            pool.idle_timeout(None).max_lifetime(None).connect_lazy_with(options.clone())
+        };
+        Some(Hosts::several(self.direct.iter().map(lazy).collect()))
     }
 }
 

@@ -7,7 +7,10 @@ use super::error::fault;
 use super::{PostgresOptions, PostgresStore};
 
 /// Each takes the schema one version up, and says so in the ledger itself: hosts who migrate by hand run these files.
-const STEPS: [&str; 1] = [include_str!("../../schema/postgres/0001_init.sql")];
+const STEPS: [&str; 2] = [
+    include_str!("../../schema/postgres/0001_init.sql"),
+    include_str!("../../schema/postgres/0002_changes.sql"),
+];
 
 /// Sees what others committed while it waited for the lock, whatever the default is.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";

@@ -1,6 +1,6 @@
 use vault_core::clock::Timestamp;
 use vault_core::id::{ConnectionKey, Incarnation};
-use vault_core::store::{ConnectionRecord, ListedConnection, StoreError};
+use vault_core::store::{Bytes, ConnectionRecord, ListedConnection, StoreError};
 
 use super::row::{Fields, fixed, generation_column, id, maybe_time, number, owner, owner_columns};
 use super::row::{status, time, version};
@@ -79,9 +79,13 @@ pub(crate) fn record(row: &impl Fields) -> Result<ConnectionRecord, StoreError> 
         created_at: time(row, "created_at")?,
         updated_at: time(row, "updated_at")?,
         summary: row.bytes("summary")?,
-        credential: row.bytes("credential")?.into(),
+        credential: credential(row)?,
         refresh: row.bytes("refresh")?,
     })
+}
+
+pub(crate) fn credential(row: &impl Fields) -> Result<Bytes, StoreError> {
+    row.bytes("credential").map(Bytes::from)
 }
 
 pub(crate) fn listed(row: &impl Fields) -> Result<ListedConnection, StoreError> {

@@ -4,10 +4,11 @@ use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqlitePool, Transaction};
-use vault_core::store::StoreError;
+use vault_core::store::{Bytes, StoreError};
 
 use super::error::fault;
 use crate::engine::{Access, Dialect, Engine, Guarded, Outcome, Statement, Steps, Value};
+use crate::record::connection::credential;
 use crate::record::fields;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -67,6 +68,12 @@ impl Engine for Sqlite {
         };
         // Not `fetch_optional`: it answers with the row before a write is committed, and drops the commit's error.
         query(&statement.sql, values).fetch_all(pool).await.map_err(fault(statement.doing))
+    }
+
+    async fn credential(&self, statement: &Statement, id: &[u8; 32]) -> Result<Option<Bytes>> {
+        // Done at the first row: there is no other, and waiting for the end is one more turn of the driver's thread.
+        let row = query(&statement.sql, &[id.into()]).fetch_optional(&self.readers).await;
+        row.map_err(fault(statement.doing))?.as_ref().map(credential).transpose()
     }
 
     async fn guarded(

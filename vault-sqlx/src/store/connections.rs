@@ -112,9 +112,7 @@ fn listing(table: &str, narrowed: &str) -> Statement {
 #[async_trait]
 impl<E: Engine> ConnectionStore for SqlStore<E> {
     async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>> {
-        let statement = &self.sql.connections.read;
-        let rows = self.engine.rows(Access::Read, statement, &values![&key.digest()]).await?;
-        rows.first().map(|row| row.bytes("credential").map(Bytes::from)).transpose()
+        self.engine.credential(&self.sql.connections.read, &key.digest()).await
     }
 
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>> {

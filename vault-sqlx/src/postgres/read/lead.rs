@@ -1,0 +1,153 @@
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::{io, mem};
+
+use sqlx::Connection as _;
+use sqlx::postgres::PgRow;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, timeout};
+use vault_core::store::StoreError;
+
+use super::queue::Open;
+use super::{DOING, Id, Shared, by_id};
+use crate::postgres::engine::ATTEMPTS;
+use crate::postgres::error::{fault, is_of_connection, is_worth_repeating};
+
+/// One of the connections in somebody's hands. Dropped, it goes back, or to a task for those who wait.
+#[derive(Debug)]
+pub(super) struct Lead {
+    shared: Arc<Shared>,
+    /// `None` before it is opened, and after it broke.
+    open: Option<Open>,
+    by: By,
+    /// A question was sent, and its answer was not read to the end.
+    is_asking: bool,
+}
+
+#[derive(Debug)]
+enum By {
+    Caller(Handle),
+    Task,
+    /// It went back.
+    Nobody,
+}
+
+impl Lead {
+    pub(super) fn by_caller(shared: &Arc<Shared>, open: Open) -> Self {
+        let by = By::Caller(Handle::current());
+        Self { shared: Arc::clone(shared), open: Some(open), by, is_asking: false }
+    }
+
+    pub(super) fn by_task(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), open: None, by: By::Task, is_asking: false }
+    }
+
+    /// Answers those who wait, until nobody does.
+    pub(super) async fn serve(mut self) {
+        self.discard_answer().await;
+        loop {
+            // Whoever is ready to run comes first, and may have something to ask.
+            tokio::task::yield_now().await;
+            if self.give_back() {
+                return;
+            }
+            if let Err(error) = self.shared.opened(&mut self.open).await {
+                self.by = By::Nobody;
+                return self.shared.queue.refuse().fail(&error);
+            }
+            let batch = self.shared.queue.batch();
+            if !batch.is_empty() {
+                match self.ask(&batch.ids()).await {
+                    Ok(rows) => batch.answer(&by_id(&rows)),
+                    Err(error) => batch.fail(&error),
+                }
+            }
+        }
+    }
+
+    /// Asks the primary. A connection that turns out to have been closed is replaced, once.
+    pub(super) async fn ask(&mut self, ids: &[Id]) -> Result<Vec<PgRow>, StoreError> {
+        let (mut replacements, mut repetitions) = (1, ATTEMPTS);
+        loop {
+            let error = match self.ask_once(ids).await? {
+                Ok(rows) => return Ok(rows),
+                Err(error) => error,
+            };
+            let left = match &error {
+                sqlx::Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => &mut 0,
+                error if is_of_connection(error) => &mut replacements,
+                error if is_worth_repeating(error) => &mut repetitions,
+                _ => &mut 0,
+            };
+            if *left == 0 {
+                let error = fault(DOING)(error);
+                self.shared.hosts.observe(Some(&error));
+                return Err(error);
+            }
+            *left -= 1;
+        }
+    }
+
+    async fn ask_once(&mut self, ids: &[Id]) -> Result<sqlx::Result<Vec<PgRow>>, StoreError> {
+        let Self { shared, open, is_asking, .. } = self;
+        let Open { connection, patience, .. } = shared.opened(open).await?;
+        patience.as_mut().reset(Instant::now() + shared.response_timeout);
+        *is_asking = true;
+        let answer = in_time(patience.as_mut(), shared.select.ask(connection, ids)).await;
+        *is_asking = false;
+        let answer = answer.unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
+        if answer.as_ref().is_err_and(is_of_connection) {
+            *open = None;
+        }
+        Ok(answer)
+    }
+
+    /// Reads to its end what the caller before did not.
+    async fn discard_answer(&mut self) {
+        if let (true, Some(open)) = (self.is_asking, &mut self.open) {
+            let pong = timeout(self.shared.response_timeout, open.connection.ping()).await;
+            if !matches!(pong, Ok(Ok(()))) {
+                self.open = None;
+            }
+            self.is_asking = false;
+        }
+    }
+
+    /// Whether it went back: nobody waits.
+    fn give_back(&mut self) -> bool {
+        let is_back = self.shared.queue.give_back(&mut self.open);
+        if is_back {
+            self.by = By::Nobody;
+            self.shared.returned.notify_waiters();
+        }
+        is_back
+    }
+}
+
+/// `None` when `patience` ends first.
+async fn in_time<T>(mut patience: Pin<&mut Sleep>, answer: impl Future<Output = T>) -> Option<T> {
+    let mut answer = pin!(answer);
+    poll_fn(|context| match answer.as_mut().poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => patience.as_mut().poll(context).map(|()| None),
+    })
+    .await
+}
+
+impl Drop for Lead {
+    fn drop(&mut self) {
+        match mem::replace(&mut self.by, By::Nobody) {
+            By::Caller(runtime) => {
+                if self.is_asking || !self.give_back() {
+                    let (shared, open) = (Arc::clone(&self.shared), self.open.take());
+                    runtime.spawn(Self { shared, open, by: By::Task, is_asking: self.is_asking }.serve());
+                }
+            }
+            // The runtime ends, or it panicked.
+            By::Task => drop(self.shared.queue.abandon()),
+            By::Nobody => {}
+        }
+    }
+}
