@@ -21,7 +21,7 @@ fn refreshed(record: &ConnectionRecord) -> ConnectionRecord {
 }
 
 async fn write(store: &PostgresStore, record: &ConnectionRecord, next: &ConnectionRecord) {
-    let put = store.put(next, Condition::Version(record.version), None).await;
+    let put = store.put(next, Condition::Version(record.version), None, None).await;
     assert_eq!(put.expect("works"), Put::Written);
 }
 
@@ -48,7 +48,7 @@ async fn what_another_process_changes_or_removes_is_told() {
     // A lease, and what leaves the credential as it is, are no changes.
     let holder = AttemptId::from_bytes([1; 16]);
     let lease = other.acquire_lease(&bob.key, holder, Duration::from_secs(1)).await;
-    assert!(matches!(lease, Ok(LeaseAcquire::Acquired(_))), "{lease:?}");
+    assert!(matches!(lease, Ok(LeaseAcquire::Acquired(_, _))), "{lease:?}");
     write(&other, &bob, &changed(&bob)).await;
 
     write(&other, &alice, &refreshed(&alice)).await;
