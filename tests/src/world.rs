@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
 use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle};
 use url::Url;
 use vault_core::connect::{Connect, Connected};
 use vault_core::connector::Connector;
@@ -415,6 +416,21 @@ pub async fn run_on(clock: &ManualClock, span: Duration) {
         let step = RENEWAL.min(left);
         clock.advance(step);
         left -= step;
+    }
+}
+
+/// Lets simulated time pass, ten times as fast as time does, until the task is done.
+///
+/// # Errors
+/// When it panicked.
+pub async fn run_until<T>(clock: &ManualClock, mut task: JoinHandle<T>) -> Result<T, JoinError> {
+    let mut pace = tokio::time::interval(Duration::from_millis(1));
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut task => return done,
+            _ = pace.tick() => clock.advance(Duration::from_millis(10)),
+        }
     }
 }
 

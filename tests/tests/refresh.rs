@@ -8,7 +8,7 @@ use vault_core::event::Event;
 use vault_core::id::Slot;
 use vault_core::{AccessToken, Error, ErrorKind, OwnerHandle, Provider, ReauthReason, Vault};
 use vault_testkit::simulator::{Endpoint, Fault, Simulator};
-use vault_tests::{World, binding};
+use vault_tests::{World, binding, run_until};
 
 /// A connected user whose access token has ended.
 async fn due() -> World {
@@ -206,6 +206,95 @@ async fn r22_tokens_of_different_scopes_are_refreshed_at_once_and_not_mixed_up()
     assert_eq!(*error.kind(), ErrorKind::MissingScopes { missing: vec!["calendar.read".to_owned()] });
     assert!(error.to_string().contains("calendar.read"), "{error}");
     assert_eq!(world.provider.refreshes().len(), 2);
+}
+
+const FILES: &str = "https://files.example/";
+const MAIL: &str = "https://mail.example/";
+
+/// As the simulator says, and with tokens by audience.
+async fn with_audiences() -> World {
+    let audiences = |provider: &Simulator| {
+        let text =
+            provider.provider_toml().replace("[refresh_policy]", "[refresh_policy]\naudience = 'resource'");
+        Provider::from_toml(&text).expect("valid")
+    };
+    let world = World::builder().provider(audiences).start().await;
+    world.connect("alice").await.expect("alice connects");
+    world
+}
+
+/// What the provider issued the token for.
+fn resources(world: &World, token: &AccessToken) -> Vec<String> {
+    world.provider.describe(token.expose_secret()).expect("the provider's own").resources
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r22_tokens_for_different_audiences_are_asked_for_at_once_and_never_shared() {
+    let world = with_audiences().await;
+    world.expire_tokens();
+    let (second, _faults) = world.second_vault().await;
+    let reads: Vec<_> = (0..30)
+        .map(|n| {
+            let vault = if n % 2 == 0 { &world.vault } else { &second };
+            let read = vault.user("alice").token(world.connector.id());
+            let audience = [None, Some(FILES), Some(MAIL)][n % 3];
+            let read = match audience {
+                None => read,
+                Some(audience) => read.audience(audience),
+            };
+            (audience, tokio::spawn(read.into_future()))
+        })
+        .collect();
+    let mut tokens = std::collections::BTreeMap::new();
+    for (audience, read) in reads {
+        // Whoever waits for the other process's lease looks again after a while.
+        let token = run_until(&world.clock, read).await.expect("no panic");
+        let token = world.note(token).expect("a token");
+        assert_eq!(token.audience(), audience);
+        assert_eq!(resources(&world, &token), Vec::from_iter(audience.map(str::to_owned)));
+        let first = tokens.entry(audience).or_insert_with(|| token.expose_secret().to_owned());
+        assert_eq!(*first, token.expose_secret(), "one for all who asked");
+    }
+    assert_eq!(tokens.len(), 3);
+    assert_eq!(world.provider.refreshes().len(), 3, "one request each");
+
+    // They are stored side by side.
+    for (audience, token) in &tokens {
+        let read = second.user("alice").token(world.connector.id()).audience(audience.unwrap_or_default());
+        assert_eq!(world.note(read.await).expect("stored").expose_secret(), token);
+    }
+    assert_eq!(world.provider.refreshes().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn r22_a_token_that_was_rejected_is_replaced_for_its_audience_alone() {
+    let world = with_audiences().await;
+    let (alice, id) = (world.user("alice"), world.connector.id());
+    let usual = world.note(alice.token(id).await).expect("a token");
+    let files = world.note(alice.token(id).audience(FILES).await).expect("a token");
+    world.clock.advance(Duration::from_secs(31));
+    let newer = world.note(world.vault.report_rejected(&files).await).expect("another one");
+    assert_eq!((newer.audience(), resources(&world, &newer)), (Some(FILES), vec![FILES.to_owned()]));
+    assert_ne!(newer.expose_secret(), files.expose_secret());
+    assert_eq!(world.note(alice.token(id).await).expect("as it was").expose_secret(), usual.expose_secret());
+
+    // It is of an older generation than what is stored, and yet what is stored.
+    let newest = world.note(world.vault.report_rejected(&usual).await).expect("another one");
+    assert_eq!((newest.audience(), resources(&world, &newest)), (None, vec![]));
+    assert_ne!(newest.expose_secret(), usual.expose_secret());
+    assert_eq!(world.provider.refreshes().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audience_is_refused_where_the_provider_is_not_known_to_heed_it() {
+    let world = World::start().await;
+    world.connect("alice").await.expect("alice connects");
+    let read = world.user("alice").token(world.connector.id()).audience(FILES);
+    let error = world.note(read.await).expect_err("it would get the usual token");
+    assert_eq!(*error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("audience"), "{error}");
+    assert_eq!(world.provider.refreshes().len(), 0);
+    assert_eq!(world.token("alice").await.expect("untouched").generation(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

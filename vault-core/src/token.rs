@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use crate::connection::{Found, Held};
+use crate::connection::{DEFAULT_AUDIENCE, Found, Held};
 use crate::id::ConnectionKey;
 
 /// An access token, ready for use at the provider's API.
@@ -14,6 +14,7 @@ pub struct AccessToken {
     pub(crate) key: ConnectionKey,
     pub(crate) opened: Held,
     pub(crate) found: Found,
+    pub(crate) audience: String,
 }
 
 impl AccessToken {
@@ -43,6 +44,12 @@ impl AccessToken {
     /// All values of the connection config.
     pub fn connection_config_iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.opened.config()
+    }
+
+    /// Which API it is for, if not the provider's usual one: as [asked for](crate::TokenRequest::audience).
+    #[must_use]
+    pub fn audience(&self) -> Option<&str> {
+        Some(self.audience.as_str()).filter(|audience| *audience != DEFAULT_AUDIENCE)
     }
 
     /// Counts the token sets of this connection since it was connected, from 1.

@@ -15,14 +15,14 @@ pub(crate) enum Credential {
 
 /// An OAuth token set and where it came from.
 ///
-/// The first three fields are all that a token read looks at: [`Opened`](super::Opened) walks them where they lie, by the
+/// The first two fields are all that a token read looks at: [`Opened`](super::Opened) walks them where they lie, by the
 /// order in which they stand here.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct TokenSet {
-    pub(crate) refreshed_at: Timestamp,
     /// One per audience; the first is the default audience's.
     pub(crate) access: Vec<Access>,
     pub(crate) config: Vec<(String, String)>,
+    pub(crate) refreshed_at: Timestamp,
     pub(crate) refresh_token: Option<String>,
     pub(crate) refresh_expires_at: Option<Timestamp>,
     pub(crate) earliest_refresh_at: Option<Timestamp>,
@@ -42,6 +42,8 @@ pub(crate) struct Access {
     pub(crate) audience: String,
     pub(crate) token: String,
     pub(crate) expires_at: Option<Timestamp>,
+    /// Until then another one is not asked for: it would be no better, or the provider does not want to be asked.
+    pub(crate) refresh_after: Timestamp,
     pub(crate) scopes: Vec<String>,
 }
 
@@ -75,9 +77,28 @@ impl Credential {
 }
 
 impl TokenSet {
-    /// The default audience's access token. A set without one does not decode into anything usable.
+    /// The default audience's access token. Every grant has one.
     pub(crate) fn default_access(&self) -> Option<&Access> {
-        self.access.first()
+        self.access(DEFAULT_AUDIENCE)
+    }
+
+    pub(crate) fn access(&self, audience: &str) -> Option<&Access> {
+        self.access.iter().find(|access| access.audience == audience)
+    }
+
+    /// Puts it in the place of the one before for the same audience. The default audience's stays first; beyond a number
+    /// that no host needs, the one goes that was asked for longest ago.
+    pub(crate) fn put_access(&mut self, access: Access) {
+        const MOST: usize = 16;
+        if access.audience == DEFAULT_AUDIENCE {
+            self.access.retain(|other| other.audience != DEFAULT_AUDIENCE);
+            return self.access.insert(0, access);
+        }
+        self.access.retain(|other| other.audience != access.audience);
+        if self.access.len() >= MOST {
+            self.access.remove(1);
+        }
+        self.access.push(access);
     }
 }
 

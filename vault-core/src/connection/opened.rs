@@ -17,7 +17,6 @@ pub(crate) struct Opened {
     pub(crate) status: ConnectionStatus,
     pub(crate) incarnation: Incarnation,
     pub(crate) generation: u64,
-    pub(crate) refreshed_at: Timestamp,
     plain: SecretBytes,
     /// Where the list of access tokens starts.
     access: usize,
@@ -48,6 +47,7 @@ impl Deref for Held {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found {
     pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) refresh_after: Timestamp,
     token: (usize, usize),
     scopes: usize,
 }
@@ -63,9 +63,9 @@ impl Opened {
     ) -> Result<Self, Error> {
         let layout = Layout::of(plain.expose_secret())
             .ok_or_else(|| Error::new(ErrorKind::CorruptRecord, "a sealed credential does not decode"))?;
-        let Layout { refreshed_at, access, config, end, first } = layout;
+        let Layout { access, config, end, first } = layout;
         plain.truncate(end);
-        Ok(Self { status, incarnation, generation, refreshed_at, plain, access, config, first })
+        Ok(Self { status, incarnation, generation, plain, access, config, first })
     }
 
     /// What a refresh came to.
@@ -115,7 +115,6 @@ impl fmt::Debug for Opened {
 
 /// Where things lie in an encoded credential.
 struct Layout {
-    refreshed_at: Timestamp,
     access: usize,
     config: usize,
     end: usize,
@@ -127,16 +126,15 @@ impl Layout {
         let mut walk = Walk { bytes: plain, at: 0 };
         // `Credential::OAuth`, so far the only kind.
         walk.take::<u32>().filter(|kind| *kind == 0)?;
-        let refreshed_at = walk.take()?;
         let access = walk.at;
         let mut first = None;
         for _ in 0..walk.take::<u32>()? {
-            let (_, found) = walk.access()?;
-            first = first.or(Some(found));
+            let (audience, found) = walk.access()?;
+            first = first.or(Some(found).filter(|_| audience == DEFAULT_AUDIENCE));
         }
         let config = walk.at;
         walk.skip_list::<(&str, &str)>()?;
-        Some(Self { refreshed_at, access, config, end: walk.at, first })
+        Some(Self { access, config, end: walk.at, first })
     }
 }
 
@@ -160,9 +158,10 @@ impl<'a> Walk<'a> {
         let token: &str = self.take()?;
         let token = (self.at - token.len(), self.at);
         let expires_at = self.take()?;
+        let refresh_after = self.take()?;
         let scopes = self.at;
         self.skip_list::<&str>()?;
-        Some((audience, Found { expires_at, token, scopes }))
+        Some((audience, Found { expires_at, refresh_after, token, scopes }))
     }
 
     fn skip_list<T: Deserialize<'a>>(&mut self) -> Option<()> {
@@ -185,6 +184,7 @@ pub(crate) mod tests {
             audience: audience.to_owned(),
             token: format!("token of {audience:?}"),
             expires_at: expires_at.map(Timestamp::from_millis),
+            refresh_after: Timestamp::from_millis(7),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         };
         TokenSet {
@@ -227,7 +227,7 @@ pub(crate) mod tests {
         assert_eq!(default.expires_at, Some(Timestamp::from_millis(1_000)));
         assert_eq!(opened.scopes(default).collect::<Vec<_>>(), ["read", "write"]);
         assert_eq!(opened.config().collect::<Vec<_>>(), [("site", "acme"), ("käse", "")]);
-        assert_eq!(opened.refreshed_at, Timestamp::from_millis(7));
+        assert_eq!(default.refresh_after, Timestamp::from_millis(7));
         let files = opened.access("https://files.example/").expect("there is one");
         assert_eq!(opened.token(files), "token of \"https://files.example/\"");
         assert_eq!((files.expires_at, opened.scopes(files).count()), (None, 0));

@@ -59,6 +59,8 @@ pub(crate) struct RefreshRequest<'a> {
     pub(crate) token: Option<&'a SecretString>,
     /// As granted.
     pub(crate) scopes: &'a [String],
+    /// The parameter that asks for a token for another audience than the usual one, and its value.
+    pub(crate) audience: Option<(&'static str, &'a str)>,
     /// For providers that want it here too.
     pub(crate) redirect_uri: &'a str,
     /// The connection config.
@@ -105,18 +107,15 @@ impl Client<'_> {
             }
             (RefreshCredential::None, _) | (_, None) => return Err(nothing_to_refresh_with()),
         };
-        let ask = Ask {
-            phase: Phase::Refresh,
-            call,
-            url: self.refresh_url(),
-            credential,
-            standard: self.standard(
-                call,
-                call.send_redirect_uri.then_some(request.redirect_uri),
-                request.scopes,
-            ),
-            own: own_params(call, |source| request.config.get(source.strip_prefix("conn.")?).cloned())?,
-        };
+        let redirect_uri = call.send_redirect_uri.then_some(request.redirect_uri);
+        let mut standard = self.standard(call, redirect_uri, request.scopes);
+        let mut own = own_params(call, |source| request.config.get(source.strip_prefix("conn.")?).cloned())?;
+        if let Some((name, audience)) = request.audience {
+            standard.retain(|(other, _)| *other != name);
+            own.retain(|(other, _)| other != name);
+            own.push((name.to_owned(), audience.to_owned()));
+        }
+        let ask = Ask { phase: Phase::Refresh, call, url: self.refresh_url(), credential, standard, own };
         let mut grants = self.ask(&ask).await?;
         Ok(grants.swap_remove(0).reply)
     }

@@ -205,6 +205,7 @@ impl Fixture {
 
     pub(super) async fn refresh(&self) -> Result<TokenReply, Failure> {
         let request = RefreshRequest {
+            audience: None,
             token: Some(&SecretString::new("canary-old-refresh")),
             scopes: &["read".into(), "write".into()],
             redirect_uri: "https://app.test/cb",

@@ -96,7 +96,8 @@
 //!
 //! **`refresh_policy`**: `credential` (`refresh_token`, `none`), `rotation`, `absent_in_reply` (`keep`, `error`), `reuse`,
 //! `old_access` (`lives`, `dies`, `unknown`), and, in seconds, `settle`, `idle_lifetime`, `absolute_lifetime`,
-//! `earliest`, `min_interval`, `early_by`; `concurrency`, `proactive`.
+//! `earliest`, `min_interval`, `early_by`; `concurrency`, `proactive`; `audience`, the parameter that asks for a token for
+//! another audience (`resource`, `audience`).
 //!
 //! **`grants`**: `concurrency` (`independent`, `capped`, `latest_wins`, `shared`), `cap`.
 //!

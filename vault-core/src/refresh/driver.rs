@@ -14,7 +14,7 @@ use crate::connector::Registered;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::id::AttemptId;
+use crate::id::{AttemptId, Incarnation};
 use crate::store::ConnectionRecord;
 
 /// How often a waiting driver looks whether the holder of the lease is done.
@@ -136,7 +136,8 @@ impl Driver {
                     }
                     let at = self.load().await?;
                     let stored = at.as_ref().map(At::view);
-                    let verdict = before_send(self.seen(), stored.as_ref(), Duration::ZERO, self.core.now());
+                    let verdict =
+                        before_send(self.seen(at.as_ref()), stored.as_ref(), Duration::ZERO, self.core.now());
                     if let Some(landing) = self.answer(verdict, at) {
                         return Ok(Err(landing));
                     }
@@ -159,10 +160,11 @@ impl Driver {
                 None => self.registered().await?,
             };
             let wanted = self.core.now().saturating_add(self.core.settings.min_ttl);
-            if lease.set_back && !self.goal.rejected && lives_beyond(at.tokens(), wanted) {
+            if lease.set_back && !self.goal.rejected && lives_beyond(at.tokens(), &self.goal.audience, wanted)
+            {
                 return Ok(Step::Done(Ok(Arc::new(at.to_read()))));
             }
-            if let Some(landing) = self.too_soon(&registered, &at) {
+            if let Some(landing) = self.too_soon(&at) {
                 return Ok(Step::Done(landing));
             }
             if at.tokens().refresh_token.is_none() {
@@ -191,8 +193,17 @@ impl Driver {
         registered.provider.spec().refresh_policy.settle(self.core.settings.http_timeout)
     }
 
-    pub(super) fn seen(&self) -> (crate::id::Incarnation, u64) {
-        (self.goal.incarnation, self.goal.generation)
+    /// What is to be refreshed: the generation that the caller found wanting, or a later one that has nothing for its
+    /// audience either, for it was refreshed for another.
+    pub(super) fn seen(&self, at: Option<&At>) -> (Incarnation, u64) {
+        let Goal { incarnation, generation, audience, .. } = &self.goal;
+        let later = at.filter(|at| {
+            let record = &at.loaded.record;
+            record.incarnation == *incarnation
+                && record.generation > *generation
+                && !lives_beyond(at.tokens(), audience, self.core.now())
+        });
+        (*incarnation, later.map_or(*generation, |at| at.loaded.record.generation))
     }
 }
 

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::outcome::put_off;
 use super::read::goal;
 use crate::clock::Timestamp;
+use crate::connection::DEFAULT_AUDIENCE;
 use crate::core::Core;
 use crate::error::Error;
 use crate::id::ConnectionKey;
@@ -24,7 +25,8 @@ pub(crate) async fn refresh_due(core: &Arc<Core>, key: &ConnectionKey) -> Result
 async fn refresh(core: &Arc<Core>, key: &ConnectionKey) -> Result<(), Error> {
     match core.load(key).await? {
         Some(loaded) if is_due(&loaded.record, core.now()) => {
-            let goal = goal(key, loaded.record.incarnation, loaded.record.generation, false);
+            let (incarnation, generation) = (loaded.record.incarnation, loaded.record.generation);
+            let goal = goal(key, incarnation, generation, DEFAULT_AUDIENCE, false);
             core.flights.join(core, goal, false).await.map(drop)
         }
         _ => Ok(()),

@@ -19,6 +19,8 @@ pub(crate) struct Goal {
     pub(crate) key: ConnectionKey,
     pub(crate) incarnation: Incarnation,
     pub(crate) generation: u64,
+    /// Whom the access token is for.
+    pub(crate) audience: String,
     /// The provider refused this generation's access token.
     pub(crate) rejected: bool,
 }

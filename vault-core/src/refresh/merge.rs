@@ -19,23 +19,36 @@ pub(super) fn keep_alternate(tokens: &mut TokenSet, refresh_token: Option<&str>)
     tokens.alternates.push(refresh_token.to_owned());
 }
 
+/// What was asked for, and how the provider keeps it.
+pub(super) struct Terms<'a> {
+    pub(super) audience: &'a str,
+    pub(super) now: Timestamp,
+    pub(super) refresh_after: Timestamp,
+    /// A refresh ends the access tokens before it.
+    pub(super) old_access_dies: bool,
+}
+
 /// The new token set: what the reply does not say stays (RFC 6749 section 6).
-pub(super) fn merged(old: &TokenSet, reply: &TokenReply, now: Timestamp) -> TokenSet {
+pub(super) fn merged(old: &TokenSet, reply: &TokenReply, terms: &Terms<'_>) -> TokenSet {
     let mut tokens = old.clone();
     let scopes = reply.scopes.clone().or_else(|| old.default_access().map(|access| access.scopes.clone()));
-    tokens.access = vec![Access {
-        audience: String::new(),
+    if terms.old_access_dies {
+        tokens.access.iter_mut().for_each(|access| access.expires_at = Some(terms.now));
+    }
+    tokens.put_access(Access {
+        audience: terms.audience.to_owned(),
         token: reply.access_token.expose_secret().to_owned(),
         expires_at: reply.expires_at,
+        refresh_after: terms.refresh_after,
         scopes: scopes.unwrap_or_default(),
-    }];
+    });
     if let Some(refresh_token) = &reply.refresh_token {
         tokens.refresh_token = Some(refresh_token.expose_secret().to_owned());
         tokens.refresh_expires_at = reply.refresh_expires_at;
     }
     tokens.refresh_expires_at = reply.refresh_expires_at.or(tokens.refresh_expires_at);
     tokens.earliest_refresh_at = reply.earliest_refresh_at;
-    tokens.refreshed_at = now;
+    tokens.refreshed_at = terms.now;
     tokens.alternates.clear();
     for (name, value) in &reply.config {
         tokens.config.retain(|(other, _)| other != name);

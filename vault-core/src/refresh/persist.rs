@@ -10,7 +10,7 @@ use super::flight::Landing;
 use super::import;
 use super::keep::{Issued, Kept, end_orphan};
 use super::lease::Held;
-use super::merge::merged;
+use super::merge::{Terms, merged};
 use super::read::not_connected;
 use super::schedule;
 use super::state::At;
@@ -19,6 +19,7 @@ use crate::connector::Registered;
 use crate::error::Error;
 use crate::event::Event;
 use crate::oauth::TokenReply;
+use crate::provider::spec::OldAccess;
 use crate::store::ConnectionStatus;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -38,10 +39,17 @@ impl Driver {
         reply: TokenReply,
     ) -> Result<Landing, Error> {
         let now = self.core.now();
-        let tokens = merged(at.tokens(), &reply, now);
+        let spec = registered.provider.spec();
+        let terms = Terms {
+            audience: &self.goal.audience,
+            now,
+            refresh_after: schedule::refresh_after(&self.core, spec, reply.earliest_refresh_at, now),
+            old_access_dies: spec.refresh_policy.old_access == OldAccess::Dies,
+        };
+        let tokens = merged(at.tokens(), &reply, &terms);
         drop(reply);
         // Nothing may fail between the reply and the first write: without random bytes it comes due unspread.
-        let due_at = schedule::due_at(&self.core, registered.provider.spec(), &tokens, now)
+        let due_at = schedule::due_at(&self.core, spec, &tokens, now)
             .unwrap_or_else(|_| tokens.default_access().and_then(|access| access.expires_at));
         let (key, release) = (self.goal.key.clone(), Some(lease.holder()));
         let issued = Issued { key, spent, tokens, due_at, release };

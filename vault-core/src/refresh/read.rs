@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::driver::into_read;
 use super::flight::Goal;
 use crate::clock::Timestamp;
-use crate::connection::{DEFAULT_AUDIENCE, Found, Held, Opened, TokenSet};
+use crate::connection::{Found, Held, Opened, TokenSet};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation, Slot};
@@ -30,6 +30,7 @@ use crate::token::AccessToken;
 pub struct TokenRequest {
     core: Arc<Core>,
     key: Result<ConnectionKey, Error>,
+    audience: String,
     scopes: Vec<String>,
     min_ttl: Duration,
     wait: Duration,
@@ -39,7 +40,7 @@ pub struct TokenRequest {
 impl TokenRequest {
     pub(crate) fn new(core: Arc<Core>, key: Result<ConnectionKey, Error>) -> Self {
         let (min_ttl, wait) = (core.settings.min_ttl, core.settings.wait);
-        Self { core, key, scopes: Vec::new(), min_ttl, wait, fresh: false }
+        Self { core, key, audience: String::new(), scopes: Vec::new(), min_ttl, wait, fresh: false }
     }
 
     /// Which of the owner's accounts; the default slot when never called.
@@ -47,6 +48,17 @@ impl TokenRequest {
         if let Ok(key) = &mut self.key {
             key.slot = slot;
         }
+        self
+    }
+
+    /// A token for that API, where a grant is good for several (RFC 8707): `https://files.example.com/`, as the provider
+    /// names it. Each has an access token of its own, which no read for another gets. The provider's usual one when never
+    /// called.
+    ///
+    /// Only for providers whose definition says how to ask (`refresh_policy.audience`); for others the read fails with
+    /// [`ErrorKind::InvalidInput`].
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.audience = audience.into();
         self
     }
 
@@ -79,25 +91,29 @@ impl TokenRequest {
     fn cached(&self) -> Option<(Arc<Opened>, Found)> {
         let (Some(cache), Ok(key), false) = (&self.core.cache, &self.key, self.fresh) else { return None };
         let opened = cache.get(key, self.core.clock.monotonic())?;
-        let found = opened.access(DEFAULT_AUDIENCE)?;
+        let found = opened.access(&self.audience)?;
         let will_do = opened.status == ConnectionStatus::Active
-            && self.scopes.iter().all(|scope| is_granted(&opened, scope))
-            && is_good_enough(&self.core, &opened, self.min_ttl);
+            && self.scopes.iter().all(|scope| is_granted(&opened, found, scope))
+            && is_good_enough(&self.core, found, self.min_ttl);
         will_do.then_some((opened, found))
     }
 
     #[tracing::instrument(name = "vault.token", skip_all)]
     async fn answer(self) -> Result<AccessToken, Error> {
-        let Self { core, key, scopes, min_ttl, wait, fresh } = self;
+        let Self { core, key, audience, scopes, min_ttl, wait, fresh } = self;
         let key = key?;
         // Step 0.
         let opened = core.read(&key).await?.ok_or_else(|| not_connected(&key))?;
-        check_usable(&key, &opened, &scopes)?;
-        if !fresh && is_good_enough(&core, &opened, min_ttl) {
-            return hand_out(key, opened);
+        check_active(&key, &opened)?;
+        let found = opened.access(&audience);
+        if let Some(found) = found {
+            check_scopes(&key, &opened, found, &scopes)?;
+            if !fresh && is_good_enough(&core, found, min_ttl) {
+                return Ok(AccessToken { key, opened, found, audience });
+            }
         }
-        let goal = goal(&key, opened.incarnation, opened.generation, false);
-        let fallback = (!fresh).then_some(opened);
+        let goal = goal(&key, opened.incarnation, opened.generation, &audience, false);
+        let fallback = found.filter(|_| !fresh).map(|found| (opened, found));
         refreshed(&core, key, goal, wait, fallback, &scopes).await
     }
 }
@@ -131,7 +147,8 @@ impl Future for TokenFuture {
         let mut reading: Reading = match std::mem::replace(&mut self.0, Stage::Answered) {
             Stage::Asked(request) => match (request.cached(), request.key) {
                 (Some((opened, found)), Ok(key)) => {
-                    return Poll::Ready(Ok(AccessToken { key, opened: Held::Shared(opened), found }));
+                    let (opened, audience) = (Held::Shared(opened), request.audience);
+                    return Poll::Ready(Ok(AccessToken { key, opened, found, audience }));
                 }
                 (_, key) => Box::pin(TokenRequest { key, ..request }.answer()),
             },
@@ -167,13 +184,17 @@ pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Re
     // From the primary: a replica might only know of older tokens than the rejected one.
     let loaded = core.load(&key).await?.ok_or_else(|| not_connected(&key))?;
     let current = Opened::of(&into_read(loaded))?;
-    check_usable(&key, &current, &[])?;
-    let rejected =
-        (current.incarnation, current.generation) == (token.opened.incarnation, token.opened.generation);
-    if !rejected && outlives(&current, core.now()) {
-        return hand_out(key, Held::Own(current));
+    check_active(&key, &current)?;
+    let found = current.access(&token.audience);
+    // A refresh for another audience leaves it as it is.
+    let rejected = current.incarnation == token.opened.incarnation
+        && (current.generation == token.opened.generation
+            || found.is_some_and(|found| current.token(found) == token.expose_secret()));
+    if let Some(found) = found.filter(|found| !rejected && outlives(*found, core.now())) {
+        let (opened, audience) = (Held::Own(current), token.audience.clone());
+        return Ok(AccessToken { key, opened, found, audience });
     }
-    let goal = goal(&key, current.incarnation, current.generation, rejected);
+    let goal = goal(&key, current.incarnation, current.generation, &token.audience, rejected);
     refreshed(core, key, goal, core.settings.wait, None, &[]).await
 }
 
@@ -183,10 +204,11 @@ async fn refreshed(
     key: ConnectionKey,
     goal: Goal,
     wait: Duration,
-    fallback: Option<Held>,
+    fallback: Option<(Held, Found)>,
     scopes: &[String],
 ) -> Result<AccessToken, Error> {
-    let hurried = fallback.as_ref().is_some_and(|opened| outlives(opened, core.now()));
+    let hurried = fallback.as_ref().is_some_and(|(_, found)| outlives(*found, core.now()));
+    let audience = goal.audience.clone();
     let landing = tokio::select! {
         biased;
         landing = core.flights.join(core, goal, hurried) => landing,
@@ -197,13 +219,17 @@ async fn refreshed(
     match (landing, fallback) {
         (Ok(read), _) => {
             let opened = Opened::of(&read)?;
-            check_usable(&key, &opened, scopes)?;
-            hand_out(key, Held::Own(opened))
+            check_active(&key, &opened)?;
+            let found = opened.access(&audience).ok_or_else(|| {
+                Error::new(ErrorKind::Contended, format!("{key}: refreshed for another audience meanwhile"))
+            })?;
+            check_scopes(&key, &opened, found, scopes)?;
+            Ok(AccessToken { key, opened: Held::Own(opened), found, audience })
         }
-        (Err(error), Some(opened))
-            if (error.is_retryable() || is_operators(&error)) && outlives(&opened, core.now()) =>
+        (Err(error), Some((opened, found)))
+            if (error.is_retryable() || is_operators(&error)) && outlives(found, core.now()) =>
         {
-            hand_out(key, opened)
+            Ok(AccessToken { key, opened, found, audience })
         }
         (Err(error), _) => Err(error),
     }
@@ -223,19 +249,30 @@ fn is_operators(error: &Error) -> bool {
     )
 }
 
-pub(super) fn goal(key: &ConnectionKey, incarnation: Incarnation, generation: u64, rejected: bool) -> Goal {
-    Goal { key: key.clone(), incarnation, generation, rejected }
+pub(super) fn goal(
+    key: &ConnectionKey,
+    incarnation: Incarnation,
+    generation: u64,
+    audience: &str,
+    rejected: bool,
+) -> Goal {
+    Goal { key: key.clone(), incarnation, generation, audience: audience.to_owned(), rejected }
 }
 
-fn is_granted(opened: &Opened, scope: &str) -> bool {
-    opened.access(DEFAULT_AUDIENCE).is_some_and(|found| opened.scopes(found).any(|granted| granted == scope))
-}
-
-fn check_usable(key: &ConnectionKey, opened: &Opened, scopes: &[String]) -> Result<(), Error> {
-    if let ConnectionStatus::NeedsReauthorization(reason) = opened.status {
-        return Err(needs_reauthorization(key, reason));
+fn check_active(key: &ConnectionKey, opened: &Opened) -> Result<(), Error> {
+    match opened.status {
+        ConnectionStatus::Active => Ok(()),
+        ConnectionStatus::NeedsReauthorization(reason) => Err(needs_reauthorization(key, reason)),
     }
-    let missing: Vec<String> = scopes.iter().filter(|scope| !is_granted(opened, scope)).cloned().collect();
+}
+
+fn is_granted(opened: &Opened, found: Found, scope: &str) -> bool {
+    opened.scopes(found).any(|granted| granted == scope)
+}
+
+fn check_scopes(key: &ConnectionKey, opened: &Opened, found: Found, scopes: &[String]) -> Result<(), Error> {
+    let missing = scopes.iter().filter(|scope| !is_granted(opened, found, scope));
+    let missing: Vec<String> = missing.cloned().collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -252,29 +289,20 @@ pub(super) fn not_connected(key: &ConnectionKey) -> Error {
 }
 
 /// Whether it may be handed out without a refresh.
-fn is_good_enough(core: &Core, opened: &Opened, min_ttl: Duration) -> bool {
+fn is_good_enough(core: &Core, found: Found, min_ttl: Duration) -> bool {
     let now = core.now();
-    // A token that was made a moment ago is as good as this provider's tokens get.
-    let young = now < opened.refreshed_at.saturating_add(core.settings.min_refresh_interval);
-    outlives(opened, now.saturating_add(min_ttl)) || young && outlives(opened, now)
+    outlives(found, now.saturating_add(min_ttl)) || now < found.refresh_after && outlives(found, now)
 }
 
-fn outlives(opened: &Opened, moment: Timestamp) -> bool {
-    opened.access(DEFAULT_AUDIENCE).is_some_and(|found| ends_after(found.expires_at, moment))
+fn outlives(found: Found, moment: Timestamp) -> bool {
+    ends_after(found.expires_at, moment)
 }
 
-pub(super) fn lives_beyond(tokens: &TokenSet, moment: Timestamp) -> bool {
-    tokens.default_access().is_some_and(|access| ends_after(access.expires_at, moment))
+pub(super) fn lives_beyond(tokens: &TokenSet, audience: &str, moment: Timestamp) -> bool {
+    tokens.access(audience).is_some_and(|access| ends_after(access.expires_at, moment))
 }
 
 /// A token whose end is unknown is taken to live until the provider refuses it.
 fn ends_after(expires_at: Option<Timestamp>, moment: Timestamp) -> bool {
     expires_at.is_none_or(|end| end > moment)
-}
-
-fn hand_out(key: ConnectionKey, opened: Held) -> Result<AccessToken, Error> {
-    match opened.access(DEFAULT_AUDIENCE) {
-        Some(found) => Ok(AccessToken { key, opened, found }),
-        None => Err(Error::new(ErrorKind::CorruptRecord, format!("{key} holds no access token"))),
-    }
 }

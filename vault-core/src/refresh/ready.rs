@@ -9,9 +9,9 @@ use super::flight::Landing;
 use super::import;
 use super::lease::Held;
 use super::read::{lives_beyond, needs_reauthorization, not_connected};
-use super::schedule;
 use super::state::At;
 use crate::clock::Timestamp;
+use crate::connection::DEFAULT_AUDIENCE;
 use crate::connector::Registered;
 use crate::error::{Error, ErrorKind, ReauthReason};
 use crate::event::Event;
@@ -45,12 +45,10 @@ impl Driver {
                 settle = self.settle(&fetched);
                 registered = Some(fetched);
             }
-            match (before_send(self.seen(), stored.as_ref(), settle, lease.now()), at) {
+            match (before_send(self.seen(at.as_ref()), stored.as_ref(), settle, lease.now()), at) {
                 (BeforeSend::Settle(until), Some(at)) => {
                     let asked = at.state.not_before.is_some_and(|told| told > until);
-                    if let (true, Some(registered)) = (asked, &registered)
-                        && let Some(landing) = self.too_soon(registered, &at)
-                    {
+                    if asked && let Some(landing) = self.too_soon(&at) {
                         return Ok(Err(landing));
                     }
                     self.delay();
@@ -100,14 +98,15 @@ impl Driver {
     }
 
     /// Refreshed a moment ago, or told by the provider to wait.
-    pub(super) fn too_soon(&self, registered: &Registered, at: &At) -> Option<Landing> {
+    pub(super) fn too_soon(&self, at: &At) -> Option<Landing> {
         let now = self.core.now();
         let told = at.state.not_before;
-        let interval = schedule::min_interval(&self.core, registered.provider.spec());
-        let young = at.state.parent.map(|_| at.tokens().refreshed_at.saturating_add(interval));
+        let access = at.tokens().access(&self.goal.audience);
+        // What a connect brought may be refreshed at once.
+        let young = access.filter(|_| at.state.parent.is_some()).map(|access| access.refresh_after);
         let until = told.max(young).filter(|until| *until > now)?;
         let asked = told.is_some_and(|told| told > now);
-        if !asked && !self.goal.rejected && lives_beyond(at.tokens(), now) {
+        if !asked && !self.goal.rejected && lives_beyond(at.tokens(), &self.goal.audience, now) {
             return Some(Ok(Arc::new(at.to_read())));
         }
         let why = if asked { "the provider asked to wait" } else { "it was refreshed a moment ago" };
@@ -116,8 +115,11 @@ impl Driver {
     }
 
     pub(super) async fn without_refresh_token(&self, at: At) -> Result<Landing, Error> {
-        if !self.goal.rejected && lives_beyond(at.tokens(), self.core.now()) {
+        if !self.goal.rejected && lives_beyond(at.tokens(), &self.goal.audience, self.core.now()) {
             return Ok(Ok(Arc::new(at.to_read())));
+        }
+        if self.goal.audience != DEFAULT_AUDIENCE {
+            return Ok(Err(needs_reauthorization(&self.goal.key, ReauthReason::NoRefreshToken)));
         }
         match self.mark_lost(at, ReauthReason::NoRefreshToken).await? {
             Some(landing) => Ok(landing),

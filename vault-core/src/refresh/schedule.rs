@@ -55,6 +55,18 @@ pub(crate) fn reconsent_due_at(spec: &Spec, now: Timestamp) -> Option<Timestamp>
     Some(now.saturating_add(Duration::from_secs(spec.refresh_policy.absolute_lifetime?)))
 }
 
+/// Until when an access token that is had now is not replaced by another one as long as it lives.
+pub(crate) fn refresh_after(
+    core: &Core,
+    spec: &Spec,
+    earliest: Option<Timestamp>,
+    now: Timestamp,
+) -> Timestamp {
+    let earliest = earliest.into_iter();
+    let configured = spec.refresh_policy.earliest.map(|secs| now.saturating_add(Duration::from_secs(secs)));
+    earliest.chain(configured).fold(now.saturating_add(min_interval(core, spec)), Timestamp::max)
+}
+
 /// The least time between two refreshes of one connection.
 pub(crate) fn min_interval(core: &Core, spec: &Spec) -> Duration {
     spec.refresh_policy.min_interval.map_or(core.settings.min_refresh_interval, Duration::from_secs)

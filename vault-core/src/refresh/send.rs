@@ -9,11 +9,12 @@ use super::lease::Held;
 use super::outcome::{Before, Sent};
 use super::state::At;
 use crate::connect::origin;
+use crate::connection::DEFAULT_AUDIENCE;
 use crate::connector::Registered;
 use crate::error::{Error, ErrorKind};
 use crate::id::AttemptId;
 use crate::oauth::{RefreshRequest, TokenReply};
-use crate::provider::spec::Spec;
+use crate::provider::spec::{RefreshPolicy, Spec};
 use crate::secret::SecretString;
 
 impl Driver {
@@ -29,6 +30,8 @@ impl Driver {
         let endpoints = registered.endpoints(&self.core, &config).await?;
         self.check_grant(&at, &registered.registration.client_id, &origin(endpoints.refresh_or_token()))?;
 
+        let policy = &registered.provider.spec().refresh_policy;
+        let audience = self.asked_audience(policy)?;
         let marked_at = self.core.clock.monotonic();
         // Step 6: the marker rides on the same write as the fence.
         let attempt = AttemptId::random(&*self.core.entropy)?;
@@ -42,7 +45,6 @@ impl Driver {
             at.state.unknown_since = Some(marker.started_at);
         }
         // Should this process die, another one asks again while the provider still answers.
-        let policy = &registered.provider.spec().refresh_policy;
         if let Some(again) = at.retry_within_leeway(policy, self.settle(registered)) {
             at.loaded.record.due_at = Some(at.loaded.record.due_at.map_or(again, |due| due.min(again)));
         }
@@ -63,10 +65,12 @@ impl Driver {
         }
         // Step 8.
         let refresh_token = at.tokens().refresh_token.as_deref().map(SecretString::new);
-        let scopes = at.tokens().default_access().map(|access| access.scopes.clone()).unwrap_or_default();
+        let access = at.tokens().access(&self.goal.audience);
+        let scopes = access.map(|access| access.scopes.clone()).unwrap_or_default();
         let request = RefreshRequest {
             token: refresh_token.as_ref(),
             scopes: &scopes,
+            audience,
             redirect_uri: &registered.registration.redirect_uri,
             config: &config,
         };
@@ -101,6 +105,19 @@ impl Driver {
     pub(super) fn heard(&self, registered: &Registered, outcome: Outcome) {
         let now = self.core.clock.monotonic();
         self.core.breakers.record(&BreakerId::of(&registered.record), now, outcome);
+    }
+
+    /// The parameter and its value that ask for the audience's token. A provider that is not known to heed it would give
+    /// the usual one, which would pass for another.
+    fn asked_audience(&self, policy: &RefreshPolicy) -> Result<Option<(&'static str, &str)>, Error> {
+        match (policy.audience, self.goal.audience.as_str()) {
+            (_, DEFAULT_AUDIENCE) => Ok(None),
+            (Some(param), audience) => Ok(Some((param.name(), audience))),
+            (None, _) => {
+                let message = format!("{}: the provider issues no tokens by audience", self.goal.key);
+                Err(Error::new(ErrorKind::InvalidInput, message))
+            }
+        }
     }
 
     /// Refresh tokens go to the origin that issued them, for the client that they were issued to, or nowhere.

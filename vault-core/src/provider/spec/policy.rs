@@ -27,6 +27,8 @@ table!(RefreshPolicy {
     /// Seconds ahead of expiry to refresh.
     early_by: Option<u64>,
     proactive: bool = true,
+    /// What asks for an access token for another audience, where there is such a thing.
+    audience: Option<AudienceParam>,
 });
 impl RefreshPolicy {
     /// How long to wait after a refresh of unknown outcome until the same refresh token may be sent again: longer than
@@ -51,6 +53,19 @@ impl RefreshPolicy {
         match self.reuse {
             Reuse::Leeway { secs, .. } | Reuse::Idempotent { secs } => Some(Duration::from_secs(secs)),
             Reuse::Static | Reuse::Strict | Reuse::Family => None,
+        }
+    }
+}
+
+keyword!(
+    /// RFC 8707 calls it `resource`, some providers `audience`.
+    AudienceParam { #[default] Resource, Audience }
+);
+impl AudienceParam {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Resource => "resource",
+            Self::Audience => "audience",
         }
     }
 }
