@@ -1,6 +1,7 @@
 //! What is measured together.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +62,7 @@ impl fmt::Display for Case {
 pub struct Group {
     pub case: Case,
     pub unit: Unit,
-    pub contestants: Vec<(&'static str, Box<dyn Contestant>)>,
+    pub contestants: Vec<(&'static str, Arc<dyn Contestant>)>,
 }
 
 impl Group {
@@ -74,12 +75,12 @@ impl Group {
     }
 
     fn new(case: Case, unit: Unit, vault: impl Contestant + 'static) -> Self {
-        Self { case, unit, contestants: vec![(names::VAULT, Box::new(vault))] }
+        Self { case, unit, contestants: vec![(names::VAULT, Arc::new(vault))] }
     }
 
     #[must_use]
     pub fn versus(mut self, name: &'static str, contestant: impl Contestant + 'static) -> Self {
-        self.contestants.push((name, Box::new(contestant)));
+        self.contestants.push((name, Arc::new(contestant)));
         self
     }
 

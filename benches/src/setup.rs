@@ -1,6 +1,7 @@
 //! A vault with as many connections as wanted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
@@ -19,6 +20,8 @@ pub const CLEAR_BYTES: usize = 1 + 16 + 8;
 /// So many connections are due for a refresh, however many there are.
 pub const DUE: usize = 100;
 const AT_ONCE: usize = 5_000;
+/// In milliseconds.
+const HOUR: u64 = 3_600_000;
 
 /// How much a store holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +172,7 @@ impl Copies {
         let context = credential_context(&record.key, &record);
         let credential = sealer.open(&context, &record.credential[CLEAR_BYTES..]).await.expect("it opens");
         let summary = sealer.open(&summary_context(&record.key, &record), &record.summary).await;
-        let day = std::time::Duration::from_secs(24 * 60 * 60);
+        let day = Duration::from_millis(24 * HOUR);
         Self {
             due_at: [record.created_at.saturating_sub(day), record.created_at.saturating_add(day)],
             // Apart from each other, as they would be.
@@ -188,9 +191,12 @@ impl Copies {
         let credential = [&self.record.credential[..CLEAR_BYTES], &sealed.expect("it seals")].concat();
         let summary = self.sealer.seal(&summary_context(&key, &self.record), &self.summary).await;
         let is_due = self.due.binary_search(user).is_ok();
+        // Hardly ever two at the same time, or an index would be smaller than it is.
+        let apart =
+            Duration::from_millis(u64::from_le_bytes(*key.digest().first_chunk().expect("32 bytes")) % HOUR);
         ConnectionRecord {
             version: Version::random(&SystemEntropy::default()).expect("random bytes"),
-            due_at: Some(self.due_at[usize::from(!is_due)]),
+            due_at: Some(self.due_at[usize::from(!is_due)].saturating_add(apart)),
             summary: summary.expect("it seals"),
             credential: credential.into(),
             refresh: self.record.refresh.clone(),
