@@ -29,8 +29,21 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(90, 90, 90),
 ];
 
-/// Points by a name.
-type Lines = Vec<(String, Vec<(f64, f64)>)>;
+/// Where the legend begins.
+const LEGEND: u32 = 680;
+
+#[derive(PartialEq, Eq)]
+enum Who {
+    Bare,
+    Vault,
+}
+
+/// Of one place; floors are thin and pale.
+struct Line {
+    place: String,
+    who: Who,
+    points: Vec<(f64, f64)>,
+}
 
 /// Titles and names of files.
 pub(super) fn draw(run: &Run, folder: &Path) -> Outcome<Vec<(&'static str, &'static str)>> {
@@ -64,39 +77,42 @@ fn latencies(run: &Run) -> Vec<(String, Vec<(String, f64)>)> {
     single.map(place).collect()
 }
 
-fn by_tasks(run: &Run) -> Lines {
-    let mut lines = Lines::new();
+fn by_tasks(run: &Run) -> Vec<Line> {
+    let mut lines = Vec::new();
     for measured in cold(run) {
-        let figure = series(measured, names::VAULT).map_or(f64::NAN, |series| median(&series.rounds));
+        let figure = figure(measured, names::VAULT);
         let rate = if measured.unit == Unit::Latency { 1e9 / figure } else { figure };
-        add(&mut lines, &measured.case.place, (measured.case.tasks as f64, rate));
+        add(&mut lines, &measured.case.place, Who::Vault, (measured.case.tasks as f64, rate));
     }
     lines
 }
 
-fn by_rows(run: &Run) -> Lines {
-    let mut lines = Lines::new();
+fn by_rows(run: &Run) -> Vec<Line> {
+    let mut lines = Vec::new();
     let fewest = cold(run).map(|measured| measured.case.rows).min().unwrap_or(1) as f64;
     for measured in run.measured.iter().filter(|measured| measured.case.bench == growth::READ) {
-        for (who, few, many) in
-            [("vault", names::VAULT, names::VAULT_LARGE), ("bare", names::BARE, names::BARE_LARGE)]
+        let (place, rows) = (&measured.case.place, measured.case.rows as f64);
+        let is_first = lines.iter().all(|line: &Line| line.place != *place);
+        for (x, vault, bare) in
+            [(fewest, names::VAULT, names::BARE), (rows, names::VAULT_LARGE, names::BARE_LARGE)]
         {
-            let name = format!("{}, {who}", measured.case.place);
-            let micros =
-                |name| series(measured, name).map_or(f64::NAN, |series| median(&series.rounds) / 1e3);
-            if lines.iter().all(|(other, _)| *other != name) {
-                add(&mut lines, &name, (fewest, micros(few)));
+            if is_first || x > fewest {
+                add(&mut lines, place, Who::Vault, (x, figure(measured, vault) / 1e3));
+                add(&mut lines, place, Who::Bare, (x, figure(measured, bare) / 1e3));
             }
-            add(&mut lines, &name, (measured.case.rows as f64, micros(many)));
         }
     }
     lines
 }
 
-fn add(lines: &mut Lines, name: &str, point: (f64, f64)) {
-    match lines.iter_mut().find(|(other, _)| other == name) {
-        Some((_, points)) => points.push(point),
-        None => lines.push((name.to_owned(), vec![point])),
+fn figure(measured: &Measured, name: &str) -> f64 {
+    series(measured, name).map_or(f64::NAN, |series| median(&series.rounds))
+}
+
+fn add(lines: &mut Vec<Line>, place: &str, who: Who, point: (f64, f64)) {
+    match lines.iter_mut().find(|line| line.place == place && line.who == who) {
+        Some(line) => line.points.push(point),
+        None => lines.push(Line { place: place.to_owned(), who, points: vec![point] }),
     }
 }
 
@@ -109,7 +125,7 @@ fn bars(title: &str, file: &Path, places: &[(String, Vec<(String, f64)>)]) -> Ou
     root.fill(&WHITE)?;
     text(&root, title, (10, 8), TITLE)?;
     let most = places.iter().flat_map(|(_, bars)| bars).map(|(_, micros)| *micros).fold(1.0, f64::max);
-    let scale = f64::from(SIZE.0 as i32 - left - 100) / most;
+    let scale = f64::from(SIZE.0 as i32 - left - 200) / most;
     let mut y = 44;
     for (place, bars) in places {
         text(&root, place, (10, y), FONT)?;
@@ -130,44 +146,45 @@ fn text(root: &Area<'_>, text: &str, at: (i32, i32), font: (&'static str, u32)) 
 }
 
 /// Both axes are logarithmic.
-fn lines(title: &str, file: &Path, (x, y): (&str, &str), lines: &Lines) -> Outcome<()> {
+fn lines(title: &str, file: &Path, (x, y): (&str, &str), lines: &[Line]) -> Outcome<()> {
     let root = SVGBackend::new(file, SIZE).into_drawing_area();
     root.fill(&WHITE)?;
-    let points = || lines.iter().flat_map(|(_, points)| points).filter(|(_, y)| y.is_finite());
+    let (left, right) = root.split_horizontally(LEGEND);
+    let points = || lines.iter().flat_map(|line| &line.points).filter(|(_, y)| y.is_finite());
     let most = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(1.0, f64::max);
     let least = |of: fn(&(f64, f64)) -> f64| points().map(of).fold(f64::INFINITY, f64::min).min(1e6);
     let xs = least(|point| point.0)..most(|point| point.0) * 1.1;
     let ys = least(|point| point.1) * 0.7..most(|point| point.1) * 1.5;
-    let mut chart = ChartBuilder::on(&root)
+    let mut chart = ChartBuilder::on(&left)
         .caption(title, TITLE)
         .margin(10)
         .x_label_area_size(45)
-        .y_label_area_size(80)
-        .right_y_label_area_size(0)
+        .y_label_area_size(90)
         .build_cartesian_2d(xs.log_scale(), ys.log_scale())?;
     let plain = |value: &f64| super::tables::grouped(*value);
-    chart
-        .configure_mesh()
-        .x_desc(x)
-        .y_desc(y)
-        .x_label_formatter(&plain)
-        .y_label_formatter(&plain)
-        .label_style(FONT)
-        .light_line_style(WHITE)
-        .draw()?;
-    for (index, (name, points)) in lines.iter().enumerate() {
-        let color = COLORS[index % COLORS.len()];
-        let line = LineSeries::new(points.iter().copied(), color.stroke_width(2));
-        let legend = move |(x, y)| PathElement::new(vec![(x, y), (x + 20, y)], color.stroke_width(2));
-        chart.draw_series(line)?.label(name.clone()).legend(legend);
-        chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, color.filled())))?;
+    let mut mesh = chart.configure_mesh();
+    mesh.x_desc(x).y_desc(y).x_label_formatter(&plain).y_label_formatter(&plain);
+    mesh.y_labels(6).label_style(FONT).light_line_style(WHITE).draw()?;
+
+    let mut places: Vec<&str> = lines.iter().map(|line| line.place.as_str()).collect();
+    places.dedup();
+    for Line { place, who, points } in lines {
+        let color = COLORS[places.iter().position(|other| other == place).unwrap_or(0) % COLORS.len()];
+        let style = match who {
+            Who::Bare => color.mix(0.5).stroke_width(1),
+            Who::Vault => color.stroke_width(3),
+        };
+        chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
+        chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, style.filled())))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::LowerRight)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.3))
-        .label_font(FONT)
-        .draw()?;
+    let mut y = 60;
+    for (place, color) in places.iter().zip(COLORS) {
+        right.draw(&Rectangle::new([(0, y + 5), (24, y + 9)], color.filled()))?;
+        text(&right, place, (32, y), FONT)?;
+        y += 24;
+    }
+    if lines.iter().any(|line| line.who == Who::Bare) {
+        text(&right, "thin: bare, without a vault", (0, y + 10), FONT)?;
+    }
     Ok(root.present()?)
 }
