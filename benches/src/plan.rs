@@ -38,8 +38,8 @@ impl Plan {
 
     pub const QUICK: Self = Self {
         name: "quick",
-        rounds: 5,
-        span: Duration::from_millis(120),
+        rounds: 7,
+        span: Duration::from_millis(180),
         tokens: &[Self::USUAL_BYTES],
         rows: &[1_000, 100_000],
         tasks: &[1, 64],
