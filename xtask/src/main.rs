@@ -1,6 +1,7 @@
 //! Everything that a contributor or CI runs. `cargo xtask help` lists it.
 #![expect(clippy::print_stdout, reason = "a program for a terminal")]
 
+mod bench;
 mod chaos;
 mod conformance;
 mod context;
@@ -24,6 +25,11 @@ cargo xtask conformance        start the servers, hold every storage backend to 
 cargo xtask chaos              start the servers, kill and stop many processes on each backend, and print a table of that
 cargo xtask model              check the refresh protocol through all interleavings of a few processes, and print a table
 cargo xtask sim [ARGS]         simulate the whole vault: --seed N replays one, --seeds K and --steps S say how much
+cargo xtask bench [FLAGS]      start servers, measure everything beside its floor, write docs/performance.md and its charts
+    --check                    fail when a target is missed
+    --quick                    in five minutes, into target/xtask/bench instead of docs
+    --scale                    instead: bytes and rates, into docs/scale.md
+    --profile                  instead: instructions of a token read, by function (valgrind)
 cargo xtask servers            start the servers, print the variables that tests read, stop at Ctrl-C or end of stdin
 cargo xtask help               this text
 
@@ -36,6 +42,7 @@ fn main() -> ExitCode {
     let outcome = match args.as_slice() {
         ["test"] => test::everything(),
         ["test", "--", rest @ ..] | ["test", rest @ ..] => test::some(rest),
+        ["bench", flags @ ..] => bench::run(flags),
         ["chaos"] => chaos::run(),
         ["conformance"] => conformance::run(),
         ["model"] => model::run(),

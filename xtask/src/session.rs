@@ -23,6 +23,12 @@ impl Session {
         Ok(Self { servers: servers::start(&context)?, env: Vec::new(), context })
     }
 
+    /// With the servers that benches compare.
+    pub(crate) fn for_benches() -> Result<Self> {
+        let context = Context::new()?;
+        Ok(Self { servers: servers::start_for_benches(&context)?, env: Vec::new(), context })
+    }
+
     /// Tells the tests one thing more.
     pub(crate) fn tell(&mut self, variable: &'static str, value: String) {
         self.env.push((variable, value));

@@ -62,6 +62,11 @@ pub(crate) fn postgres() -> Result<PathBuf> {
     }
 }
 
+/// PostgreSQL's own load generator, which comes with the server.
+pub fn pgbench() -> Result<PathBuf> {
+    Ok(postgres()?.join("pgbench"))
+}
+
 pub(crate) fn pgbouncer() -> Result<PathBuf> {
     on_path("pgbouncer").ok_or_else(|| "PgBouncer is not installed (Debian's package pgbouncer)".into())
 }

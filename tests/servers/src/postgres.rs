@@ -140,6 +140,13 @@ impl Postgres {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
+    /// Where it is on its Unix socket, when it was started with `unix_socket_directories` `.`.
+    #[must_use]
+    pub fn socket_url(&self) -> String {
+        let folder = self.daemon.folder().join("data");
+        format!("postgres://postgres@localhost:{}/postgres?host={}", self.port, folder.display())
+    }
+
     /// The same for its whole life, restarts included.
     #[must_use]
     pub fn port(&self) -> u16 {

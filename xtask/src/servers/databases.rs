@@ -69,3 +69,27 @@ fn single(variable: &'static str, name: &str, options: &redis::Options) -> Resul
     let redis = Redis::start(&options.clone().with_name(name))?;
     Ok(Server::new(vec![(variable, redis.url())], redis))
 }
+
+/// For benches: as a host would run them, and on Unix sockets too.
+pub(super) fn for_benches(context: &Context) -> Result<Vec<Server>> {
+    let options = postgres::Options::durable()
+        .with_logs(context.scratch())
+        .with("unix_socket_directories", ".")
+        .with("shared_buffers", "1GB")
+        .with("max_wal_size", "8GB");
+    let postgres = Postgres::start(&options)?;
+    let env =
+        vec![("VAULT_TEST_POSTGRES", postgres.url()), ("VAULT_BENCH_POSTGRES_SOCKET", postgres.socket_url())];
+    let postgres = Server::new(env, postgres);
+
+    let options = redis::Options::default().with_logs(context.scratch()).with_dead_after(DEAD_AFTER);
+    let options = options.with("appendfsync", "everysec");
+    let socket = context.scratch().join("redis.sock").display().to_string();
+    let redis = Redis::start(&options.clone().with("unixsocket", &socket))?;
+    let env = vec![("VAULT_TEST_REDIS", redis.url()), ("VAULT_BENCH_REDIS_SOCKET", format!("unix:{socket}"))];
+    let redis = Server::new(env, redis);
+
+    let cluster = RedisCluster::start(&options)?;
+    let env = vec![("VAULT_TEST_REDIS_CLUSTER", cluster.urls().join(","))];
+    Ok(vec![postgres, redis, Server::new(env, cluster)])
+}

@@ -71,6 +71,12 @@ pub(crate) fn start(context: &Context) -> Result<Vec<Server>> {
     })
 }
 
+/// Starts those that benches compare, each with nothing else to do.
+pub(crate) fn start_for_benches(context: &Context) -> Result<Vec<Server>> {
+    packages::install()?;
+    databases::for_benches(context)
+}
+
 /// Valkey's program, where there is one.
 pub(crate) fn valkey() -> Option<OsString> {
     env::var_os(VALKEY).filter(|program| !program.is_empty())

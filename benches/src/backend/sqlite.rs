@@ -1,0 +1,104 @@
+//! Floor: one keyed select of the same column, through a pool with the store's settings.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use tempfile::TempDir;
+use vault_core::store::{ConnectionRecord, Stores};
+use vault_sqlx::SqliteStore;
+
+use super::sql::{COLUMNS, Row};
+use crate::operation::{Operation, pick};
+use crate::setup::{Loader, Setup, Size};
+
+/// A database file, which goes with this value, and a vault on it.
+pub struct Sqlite {
+    pub setup: Setup,
+    pub pool: SqlitePool,
+    _folder: TempDir,
+}
+
+impl Sqlite {
+    pub async fn seed(size: Size) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("vault.db");
+        let store = SqliteStore::open(&path).await.expect("the database opens");
+        let pool = pool(&path);
+        let setup = Setup::seed(Stores::from_backend(store), &BulkInsert(pool.clone()), size).await;
+        Self { setup, pool, _folder: folder }
+    }
+
+    pub fn select(&self) -> Select {
+        let ids = (0..self.setup.users.len()).map(|n| self.setup.key(n).digest()).collect();
+        Select { pool: self.pool.clone(), ids }
+    }
+}
+
+fn pool(path: &Path) -> SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(Duration::from_secs(5))
+        .synchronous(SqliteSynchronous::Full);
+    SqlitePoolOptions::new()
+        .max_connections(4)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_lazy_with(options)
+}
+
+pub struct Select {
+    pool: SqlitePool,
+    ids: Arc<[[u8; 32]]>,
+}
+
+impl Operation for Select {
+    async fn run(&self, n: u64) {
+        let id = &self.ids[pick(n, self.ids.len())];
+        let select = sqlx::query_scalar("SELECT credential FROM vault_connections WHERE id = $1");
+        let credential: Vec<u8> = select.bind(&id[..]).fetch_one(&self.pool).await.expect("the row is there");
+        black_box(credential);
+    }
+}
+
+struct BulkInsert(SqlitePool);
+
+#[async_trait]
+impl Loader for BulkInsert {
+    async fn load(&self, records: Vec<ConnectionRecord>) {
+        let insert = format!(
+            "INSERT INTO vault_connections ({COLUMNS}) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        );
+        let insert: Arc<str> = insert.into();
+        let mut transaction = self.0.begin().await.expect("a transaction");
+        for record in &records {
+            let row = Row::of(record);
+            let insert = sqlx::query(sqlx::AssertSqlSafe(Arc::clone(&insert)))
+                .bind(&row.id[..])
+                .bind(record.key.tenant.as_str())
+                .bind(row.owner_kind)
+                .bind(row.owner_id)
+                .bind(record.key.connector.as_str())
+                .bind(record.key.slot.as_str())
+                .bind(record.version.as_i64())
+                .bind(&record.incarnation.as_bytes()[..])
+                .bind(row.generation)
+                .bind(i64::from(record.status.code()))
+                .bind(row.due_at)
+                .bind(row.expires_at)
+                .bind(record.created_at.as_millis())
+                .bind(record.updated_at.as_millis())
+                .bind(&record.refresh[..])
+                .bind(&record.summary[..])
+                .bind(&record.credential[..]);
+            insert.execute(&mut *transaction).await.expect("a valid row");
+        }
+        transaction.commit().await.expect("it commits");
+    }
+}

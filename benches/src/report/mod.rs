@@ -1,0 +1,63 @@
+//! `docs/performance.md` and its charts.
+
+mod charts;
+pub(crate) mod tables;
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::tables::{line, verdicts};
+use crate::interleave::Measured;
+
+/// Everything that a run found out.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Run {
+    pub plan: String,
+    pub rounds: usize,
+    /// What it ran on and with: a name and a value each.
+    pub circumstances: Vec<(String, String)>,
+    pub measured: Vec<Measured>,
+}
+
+const HEAD: &str = "\
+# Performance
+
+Written by `cargo xtask bench`; do not edit. Every figure of the vault stands beside its floor: the least that the same
+work costs without a vault, by the same driver, from the same server, in the same run. Contestants take turns, so that
+whatever else the machine does meets all of them; a **ratio** is the median of the rounds' own ratios, with the lowest and
+the highest round in parentheses. Absolute figures are this machine's. `docs/scale.md` says what follows from them.
+";
+
+/// Writes the page, and charts into a folder of its name beside it.
+pub fn write(run: &Run, docs: &Path) -> io::Result<()> {
+    let charts = docs.join("performance");
+    fs::create_dir_all(&charts)?;
+    let charts = charts::draw(run, &charts).map_err(io::Error::other)?;
+
+    let mut page = HEAD.to_owned();
+    section(&mut page, "Circumstances", &circumstances(run));
+    section(&mut page, "Targets", &verdicts(&run.measured));
+    let shown = charts.iter().map(|(title, file)| format!("![{title}](performance/{file})"));
+    section(&mut page, "Charts", &shown.collect::<Vec<_>>().join("\n\n"));
+    for (bench, table) in tables::by_bench(&run.measured) {
+        section(&mut page, &bench, &table);
+    }
+    fs::write(docs.join("performance.md"), page)
+}
+
+fn circumstances(run: &Run) -> String {
+    let plan = format!("{}, {} rounds", run.plan, run.rounds);
+    let all = [("run".to_owned(), plan)].into_iter().chain(run.circumstances.clone());
+    let rows = all.map(|(name, value)| format!("| {name} | {value} |"));
+    format!("| | |\n|---|---|\n{}", rows.collect::<Vec<_>>().join("\n"))
+}
+
+fn section(page: &mut String, title: &str, text: &str) {
+    let mut title = title.to_owned();
+    title[..1].make_ascii_uppercase();
+    let _ = write!(page, "\n## {title}\n\n{}\n", text.trim_end());
+}
