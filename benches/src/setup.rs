@@ -43,7 +43,7 @@ pub trait Loader: Send + Sync {
 impl Loader for Arc<dyn ConnectionStore> {
     async fn load(&self, records: Vec<ConnectionRecord>) {
         let puts = records.into_iter().map(|record| async move {
-            let put = self.put(&record, Condition::Absent, None).await;
+            let put = self.put(&record, Condition::Absent, None, None).await;
             assert_eq!(put.expect("the store is up"), Put::Written);
         });
         stream::iter(puts).buffer_unordered(64).collect::<()>().await;
