@@ -291,7 +291,9 @@ pub(super) fn not_connected(key: &ConnectionKey) -> Error {
 /// Whether it may be handed out without a refresh.
 fn is_good_enough(core: &Core, found: Found, min_ttl: Duration) -> bool {
     let now = core.now();
-    outlives(found, now.saturating_add(min_ttl)) || now < found.refresh_after && outlives(found, now)
+    // A token that was made a moment ago is as good as this provider's tokens get.
+    let young = found.obtained_at.saturating_add(core.settings.min_refresh_interval).max(found.refresh_after);
+    outlives(found, now.saturating_add(min_ttl)) || now < young && outlives(found, now)
 }
 
 fn outlives(found: Found, moment: Timestamp) -> bool {
