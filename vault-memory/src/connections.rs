@@ -1,5 +1,5 @@
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,6 +11,7 @@ use vault_core::store::{
     Version,
 };
 
+use crate::owed::Owed;
 use crate::table::{Path, Table, holds, owner_path, page, path};
 use crate::{MemoryStore, lock};
 
@@ -20,7 +21,9 @@ pub(crate) struct Connections {
     rows: HashMap<ConnectionKey, Row>,
     /// The same in the order of listings.
     order: Table<ConnectionKey>,
-    owed: Table<RevocationRecord>,
+    /// Those that are ever due, earliest first.
+    due: BTreeSet<(Timestamp, ConnectionKey)>,
+    owed: Owed,
 }
 
 struct Row {
@@ -51,27 +54,21 @@ impl Row {
     }
 }
 
+/// Its place among those that are due.
+fn due_entry(record: &ConnectionRecord) -> Option<(Timestamp, ConnectionKey)> {
+    let due_at = record.due_at.filter(|_| record.status == ConnectionStatus::Active)?;
+    Some((due_at, record.key.clone()))
+}
+
 fn key_path(key: &ConnectionKey) -> Path {
     let mut full = owner_path(&key.tenant, &key.owner);
     full.extend(path([key.connector.as_str(), key.slot.as_str()]));
     full
 }
 
-fn owed_path(key: &ConnectionKey, id: RevocationId) -> Path {
-    let mut full = owner_path(&key.tenant, &key.owner);
-    full.extend_from_slice(id.as_bytes());
-    full
-}
-
 impl Connections {
     fn version(&self, key: &ConnectionKey) -> Option<Version> {
         self.rows.get(key).map(|row| row.record.version)
-    }
-
-    fn owe(&mut self, owed: Option<&RevocationRecord>) {
-        if let Some(owed) = owed {
-            self.owed.insert(owed_path(&owed.key, owed.id), owed.clone());
-        }
     }
 
     fn put(
@@ -89,6 +86,9 @@ impl Connections {
         match self.rows.entry(key.clone()) {
             Entry::Occupied(mut row) => {
                 let row = row.get_mut();
+                if let Some(entry) = due_entry(&row.record) {
+                    self.due.remove(&entry);
+                }
                 row.record = record.clone();
                 release.into_iter().for_each(|holder| row.release(holder));
             }
@@ -97,7 +97,8 @@ impl Connections {
                 self.order.insert(key_path(&key), key);
             }
         }
-        self.owe(owed);
+        self.due.extend(due_entry(record));
+        owed.into_iter().for_each(|owed| self.owed.put(owed));
         Put::Written
     }
 
@@ -106,21 +107,23 @@ impl Connections {
         if current != Some(version) {
             return Put::Conflict(current);
         }
-        self.rows.remove(key);
+        if let Some(entry) = self.rows.remove(key).and_then(|row| due_entry(&row.record)) {
+            self.due.remove(&entry);
+        }
         self.order.remove(&key_path(key));
-        self.owe(owed);
+        owed.into_iter().for_each(|owed| self.owed.put(owed));
         Put::Written
     }
 
     fn due(&self, before: Timestamp, now: Timestamp, limit: usize) -> Vec<ConnectionKey> {
-        let mut due: Vec<_> = self
-            .rows
-            .values()
-            .filter(|row| row.record.status == ConnectionStatus::Active && row.held_at(now).is_none())
-            .filter_map(|row| Some((row.record.due_at.filter(|at| *at <= before)?, &row.record.key)))
-            .collect();
-        due.sort();
-        due.into_iter().take(limit).map(|(_, key)| key.clone()).collect()
+        self.due
+            .iter()
+            .take_while(|(at, _)| *at <= before)
+            .map(|(_, key)| key)
+            .filter(|key| self.rows.get(*key).is_some_and(|row| row.held_at(now).is_none()))
+            .take(limit)
+            .cloned()
+            .collect()
     }
 
     fn acquire(
@@ -170,22 +173,6 @@ impl Connections {
         let row = self.rows.get(key)?;
         let Held { holder, until } = row.held_at(now)?;
         Some(LeaseHeld { holder, fence: row.fence, remaining: until.saturating_since(now) })
-    }
-
-    fn owed_due(&self, before: Timestamp, limit: usize) -> Vec<RevocationRecord> {
-        let mut due: Vec<_> = self.owed.values().filter(|owed| owed.due_at <= before).collect();
-        due.sort_by_key(|owed| owed.due_at);
-        due.into_iter().take(limit).cloned().collect()
-    }
-
-    fn update_owed(&mut self, record: &RevocationRecord, version: Version) -> bool {
-        match self.owed.get_mut(&owed_path(&record.key, record.id)) {
-            Some(there) if there.version == version => {
-                *there = record.clone();
-                true
-            }
-            _ => false,
-        }
     }
 }
 
@@ -290,7 +277,7 @@ impl ConnectionStore for MemoryStore {
     }
 
     async fn owed_due(&self, before: Timestamp, limit: u32) -> Result<Vec<RevocationRecord>, StoreError> {
-        Ok(lock(&self.shared.connections).owed_due(before, count(limit)))
+        Ok(lock(&self.shared.connections).owed.due(before, count(limit)))
     }
 
     async fn list_owed(
@@ -299,20 +286,15 @@ impl ConnectionStore for MemoryStore {
         owner: Option<&Owner>,
         wanted: &Page,
     ) -> Result<Paged<RevocationRecord>, StoreError> {
-        let prefix = match owner {
-            Some(owner) => owner_path(tenant, owner),
-            None => path([tenant.as_str()]),
-        };
-        let connections = lock(&self.shared.connections);
-        Ok(page(&connections.owed, &prefix, wanted, |owed| Some(owed.clone())))
+        Ok(lock(&self.shared.connections).owed.list(tenant, owner, wanted))
     }
 
     async fn update_owed(&self, record: &RevocationRecord, version: Version) -> Result<bool, StoreError> {
-        Ok(lock(&self.shared.connections).update_owed(record, version))
+        Ok(lock(&self.shared.connections).owed.update(record, version))
     }
 
     async fn delete_owed(&self, key: &ConnectionKey, id: RevocationId) -> Result<(), StoreError> {
-        lock(&self.shared.connections).owed.remove(&owed_path(key, id));
+        lock(&self.shared.connections).owed.remove(key, id);
         Ok(())
     }
 }

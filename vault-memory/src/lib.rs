@@ -35,7 +35,7 @@
 //! # What it does not do
 //! - Survive the process: when the last clone is dropped, the tokens are gone.
 //! - Serve a second process: leases protect the tasks of this one only.
-//! - Scale: `due` and `purge_expired` look at every record, and one mutex guards each kind.
+//! - Scale: flows are counted, cancelled and purged by a look at each, and one mutex guards each kind.
 //!
 //! # Features
 //! None.
@@ -44,6 +44,7 @@ mod connections;
 mod connectors;
 mod flows;
 mod keys;
+mod owed;
 mod table;
 mod watch;
 
