@@ -142,6 +142,11 @@ async fn r05_after_a_crash_maintenance_asks_again_while_the_leeway_lasts() {
 
     // The lease has lapsed, and so has the time that the request may take.
     world.clock.advance(Duration::from_secs(50));
+    // Nor does it wait long when the first try fails.
+    world.faults.on_method("connections.put", 1, StoreFault::Fail(StoreErrorKind::Busy));
+    let pass = world.vault.maintain(10).await.expect("a pass");
+    assert_eq!((pass.refreshed, pass.failed), (0, 1));
+    world.clock.advance(Duration::from_secs(12));
     let pass = world.vault.maintain(10).await.expect("a pass");
     assert_eq!((pass.refreshed, pass.failed), (1, 0));
     let token = read(&world, &world.vault).await.expect("a token");

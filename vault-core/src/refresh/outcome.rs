@@ -17,6 +17,8 @@ use crate::event::Event;
 use crate::oauth::{Failure, FailureClass};
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, Version};
 
+/// Failures in a row after which nothing is urgent any more.
+const URGENT: u32 = 10;
 /// Conflicting writes while judging a refusal.
 const TRIES: usize = 8;
 
@@ -207,15 +209,21 @@ impl Driver {
     }
 }
 
-/// Puts a connection off that cannot even be sent: each time for longer, or for as long as the error says.
+/// Puts a connection off that cannot even be sent: each time for longer, or for as long as the error says. Where a send of
+/// unknown outcome stands, its grant may be saved by asking again soon: then only for a moment, the first few times.
 pub(super) async fn put_off(core: &Core, mut record: ConnectionRecord, error: &Error) {
     let before = record.version;
     // A state that is not ours stays as it is.
-    let failures = State::parse(&record.key, &record.refresh).ok().map_or(1, |mut state| {
-        state.failures = state.failures.saturating_add(1);
-        state.store_in(&mut record).map_or(1, |()| state.failures)
-    });
-    let retry_at = schedule::retry_at(core, failures, error.retry_after(), core.now());
+    let (failures, urgent) =
+        State::parse(&record.key, &record.refresh).ok().map_or((1, false), |mut state| {
+            state.failures = state.failures.saturating_add(1);
+            let urgent = state.attempt.is_some() && state.failures <= URGENT;
+            state.store_in(&mut record).map_or((1, false), |()| (state.failures, urgent))
+        });
+    let retry_at = match (urgent, error.retry_after()) {
+        (true, None) => schedule::soon(core, core.now()),
+        (_, asked) => schedule::retry_at(core, failures, asked, core.now()),
+    };
     let (Ok(retry_at), Ok(version)) = (retry_at, Version::random(&*core.entropy)) else { return };
     record.due_at = record.due_at.map(|due_at| due_at.max(retry_at));
     record.version = version;
