@@ -5,6 +5,7 @@
 
 pub mod backend;
 mod canary;
+pub mod changes;
 pub mod chaos;
 mod checks;
 pub mod crowd;

@@ -1,5 +1,7 @@
 //! The token cache: what it serves, and what it must not.
 
+mod told;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +9,6 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 use vault_core::store::{Change, Changes, ConnectionWatch, StoreError, StoreErrorKind};
 use vault_core::{AccessToken, Error, ErrorKind, TokenCache, Vault};
-use vault_memory::MemoryStore;
 use vault_testkit::clock::ManualClock;
 use vault_testkit::faults::{Fault, FaultStore};
 use vault_tests::backend::Memory;
@@ -49,19 +50,33 @@ impl<'a> Cached<'a> {
 /// A world whose store tells of changes, on a line that can be cut.
 async fn watched() -> (World, Line) {
     let memory = Memory::new(&ManualClock::new());
-    let line = Line { store: memory.store(), asked: Arc::default(), cut: Arc::default() };
+    let line = Line::over(Arc::new(memory.store()));
     (World::builder().backend(Arc::new(memory)).start().await, line)
 }
 
 #[derive(Debug, Clone)]
 struct Line {
-    store: MemoryStore,
+    inner: Arc<dyn ConnectionWatch>,
     /// How often the vault asked for the next change, so that it has dealt with all before.
     asked: Arc<watch::Sender<u64>>,
     cut: Arc<watch::Sender<bool>>,
+    /// Nothing comes over it any more, and it does not fail.
+    deaf: Arc<watch::Sender<bool>>,
+    /// What the vault has dealt with.
+    told: Arc<watch::Sender<Vec<Change>>>,
 }
 
 impl Line {
+    fn over(inner: Arc<dyn ConnectionWatch>) -> Self {
+        let (asked, cut, deaf, told) = Default::default();
+        Self { inner, asked, cut, deaf, told }
+    }
+
+    async fn until_told(&self, change: Change) {
+        let mut told = self.told.subscribe();
+        let _ = told.wait_for(|told| told.contains(&change)).await.expect("the line lives on");
+    }
+
     async fn until_asked(&self, times: u64) {
         let mut asked = self.asked.subscribe();
         let _ = asked.wait_for(|asked| *asked >= times).await.expect("the line lives on");
@@ -78,7 +93,7 @@ impl ConnectionWatch for Line {
         if *self.cut.borrow() {
             return Err(StoreError::new(StoreErrorKind::Unavailable, "the line is cut"));
         }
-        Ok(Box::new(Listener { line: self.clone(), inner: self.store.watch().await? }))
+        Ok(Box::new(Listener { line: self.clone(), inner: self.inner.watch().await?, last: None }))
     }
 }
 
@@ -86,19 +101,28 @@ impl ConnectionWatch for Line {
 struct Listener {
     line: Line,
     inner: Box<dyn Changes>,
+    last: Option<Change>,
 }
 
 #[async_trait]
 impl Changes for Listener {
     async fn next(&mut self) -> Result<Change, StoreError> {
+        if let Some(last) = self.last.take() {
+            self.line.told.send_modify(|told| told.push(last));
+        }
         self.line.asked.send_modify(|asked| *asked += 1);
-        let mut cut = self.line.cut.subscribe();
+        let (mut cut, mut deaf) = (self.line.cut.subscribe(), self.line.deaf.subscribe());
         tokio::select! {
             biased;
-            _ = cut.wait_for(|cut| *cut) => Err(StoreError::new(StoreErrorKind::Unavailable, "the line is cut")),
-            change = self.inner.next() => change,
+            () = until(&mut cut) => Err(StoreError::new(StoreErrorKind::Unavailable, "the line is cut")),
+            () = until(&mut deaf) => std::future::pending().await,
+            change = self.inner.next() => change.inspect(|change| self.last = Some(*change)),
         }
     }
+}
+
+async fn until(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|set| *set).await.map(drop);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -93,9 +93,20 @@
 //! the timeout it fails as [`Busy`](vault_core::store::StoreErrorKind::Busy), with nothing written. List several nodes:
 //! those given are where the masters are asked for first.
 //!
+//! # Changes of other processes
+//! The store is a [`ConnectionWatch`](vault_core::store::ConnectionWatch): the script that changes or removes a credential
+//! publishes the connection's id, which is in its key too, on a channel called as the shard's index. Who listens has a
+//! connection to each master, hears of a shard from the master that has it, and asks all of them every four seconds
+//! whether they would still take a write to their shards. So a lost node, a failover, a moved slot and a line that went
+//! dead end the channel; while a slot is moving there may be none. A master that was cut off and knows nothing of it is
+//! found out in a Cluster once it stops taking writes, behind Sentinels by `min-replicas-to-write`.
+//!
+//! **What the store did not do is not told**: `FLUSHALL`, `DEL`, a record evicted. There the age bound of whoever keeps
+//! something in memory is what holds.
+//!
 //! # RESP3
 //! Always spoken, because the driver then tells of a connection that the server closed (idle, restarted), and the next call
-//! goes over a new one instead of failing. Nothing else of it is used; client-side caching would show others' writes late.
+//! goes over a new one instead of failing; and changes are told over it. Client-side caching is not used: it would show others' writes late.
 //!
 //! # What it does not do
 //! - Keep several databases apart in a Cluster: use prefixes.
@@ -108,9 +119,9 @@
 //!   provider for rustls yet, *ring* becomes it.
 //!
 //! # Versions
-//! Redis 6.2 or later (`GETDEL`), or Valkey. A user of limited rights needs `~vault:* ~{vault:* +@read +@write +@scripting
-//! +hello +info +time`, with [`wait`](RedisStoreBuilder::wait) also `+wait`, and in a Cluster `+cluster|slots
-//! +asking`.
+//! Redis 6.2 or later (`GETDEL`), or Valkey. A user of limited rights needs `~vault:* ~{vault:* &{vault:* +@read +@write
+//! +@scripting +publish +hello +info +time`, to listen to changes also `+subscribe`, with
+//! [`wait`](RedisStoreBuilder::wait) `+wait`, and in a Cluster `+cluster|slots +asking`.
 
 mod builder;
 mod check;
@@ -127,6 +138,7 @@ mod names;
 mod record;
 mod script;
 mod store;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;

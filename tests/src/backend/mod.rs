@@ -7,9 +7,11 @@ mod sqlite;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use vault_core::Stores;
+use vault_core::store::ConnectionWatch;
 
 pub use self::memory::Memory;
 pub use self::postgres::PostgresSchema;
@@ -33,6 +35,16 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Removes everything but the tables.
     async fn empty(&self);
+}
+
+/// Storage that tells changes.
+#[async_trait]
+pub trait Telling: Backend {
+    /// A handle to listen with, apart from all others.
+    async fn watch(&self) -> Arc<dyn ConnectionWatch>;
+
+    /// Cuts off all who listen, as the server's operator can.
+    async fn cut(&self);
 }
 
 /// Flows in Redis, everything else in PostgreSQL.

@@ -1,13 +1,16 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use url::Url;
 use vault_core::Stores;
+use vault_core::store::ConnectionWatch;
 use vault_sqlx::PostgresOptions;
 
-use super::{Backend, LEDGER, searchable};
+use super::{Backend, LEDGER, Telling, searchable};
 use crate::servers::{address, unique_name};
 
 /// A schema of its own.
@@ -109,5 +112,22 @@ impl Backend for PostgresSchema {
         let tables: Vec<_> = tables.filter(|(_, name)| name != LEDGER).map(|(table, _)| table).collect();
         let truncate = AssertSqlSafe(format!("TRUNCATE {}", tables.join(", ")));
         sqlx::raw_sql(truncate).execute(&mut connection).await.expect("good SQL");
+    }
+}
+
+#[async_trait]
+impl Telling for PostgresSchema {
+    async fn watch(&self) -> Arc<dyn ConnectionWatch> {
+        let mut named = Url::parse(&self.server).expect("a URL");
+        named.query_pairs_mut().append_pair("application_name", &self.schema);
+        let pool = PgPoolOptions::new().max_connections(2);
+        let options = PostgresOptions::new().schema(&self.schema).expect("a plain name").pool(pool);
+        Arc::new(options.connect(named.as_str()).await.expect("the server works"))
+    }
+
+    async fn cut(&self) {
+        let terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1";
+        let terminate = sqlx::query(terminate).bind(&self.schema);
+        terminate.execute(&mut self.connection().await).await.expect("it may");
     }
 }

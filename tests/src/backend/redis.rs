@@ -1,12 +1,14 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use redis::Client;
 use redis::aio::MultiplexedConnection;
 use vault_core::Stores;
+use vault_core::store::ConnectionWatch;
 use vault_redis::RedisStore;
 
-use super::{Backend, searchable};
+use super::{Backend, Telling, searchable};
 use crate::servers::{address, addresses, unique_name};
 
 /// A prefix of its own.
@@ -66,6 +68,16 @@ impl RedisKeys {
     #[must_use]
     pub fn at(server: String) -> Self {
         Self { place: Place::Server(server), prefix: unique_name() }
+    }
+
+    async fn store(&self) -> RedisStore {
+        let builder = RedisStore::builder().prefix(&self.prefix);
+        let store = match &self.place {
+            Place::Cluster(nodes) => builder.cluster(nodes.clone()).await,
+            Place::Sentinel(sentinels) => builder.sentinel(sentinels.clone(), "mymaster").await,
+            Place::Server(server) => builder.connect(server.as_str()).await,
+        };
+        store.expect("the server works")
     }
 
     /// Every server that keys are on, replicas apart.
@@ -164,13 +176,7 @@ async fn values(server: &mut MultiplexedConnection, key: &str) -> Vec<Vec<u8>> {
 #[async_trait]
 impl Backend for RedisKeys {
     async fn open(&self) -> Stores {
-        let builder = RedisStore::builder().prefix(&self.prefix);
-        let store = match &self.place {
-            Place::Cluster(nodes) => builder.cluster(nodes.clone()).await,
-            Place::Sentinel(sentinels) => builder.sentinel(sentinels.clone(), "mymaster").await,
-            Place::Server(server) => builder.connect(server.as_str()).await,
-        };
-        Stores::from_backend(store.expect("the server works"))
+        Stores::from_backend(self.store().await)
     }
 
     async fn dump(&self) -> String {
@@ -198,6 +204,22 @@ impl Backend for RedisKeys {
                 let deleted = redis::cmd("DEL").arg(&key).query_async::<()>(&mut server).await;
                 deleted.expect("it answers");
             }
+        }
+    }
+}
+
+#[async_trait]
+impl Telling for RedisKeys {
+    async fn watch(&self) -> Arc<dyn ConnectionWatch> {
+        Arc::new(self.store().await)
+    }
+
+    /// All listeners of the servers.
+    async fn cut(&self) {
+        for mut server in self.masters().await {
+            let mut kill = redis::cmd("CLIENT");
+            kill.arg("KILL").arg("TYPE").arg("pubsub");
+            kill.query_async::<()>(&mut server).await.expect("it answers");
         }
     }
 }

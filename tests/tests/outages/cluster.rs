@@ -1,12 +1,15 @@
 use std::time::Duration;
 
 use vault_core::Stores;
+use vault_core::store::{Change, Condition, ConnectionStore as _, ConnectionWatch as _, Put};
 use vault_redis::{RedisStore, RedisStoreBuilder};
 use vault_servers::cluster::RedisCluster;
 use vault_servers::redis::Options;
+use vault_tests::changes::{lost, next};
 use vault_tests::load::{Load, Promise};
 
 use super::support::{blocking, on};
+use crate::postgres::support::connection;
 
 /// So many that each master has some.
 const WRITERS: usize = 12;
@@ -72,4 +75,39 @@ async fn s09_a_cluster_moves_slots_and_nobody_loses_anything() {
     }
     load.progress(200).await;
     load.finish().await;
+}
+
+/// Removes connections on every node, each of which is told.
+async fn tells_all(store: &RedisStore) {
+    let mut changes = store.watch().await.expect("works");
+    for user in ["ann", "ben", "cora", "dan", "eve", "finn", "gus", "hans"] {
+        let record = connection(user, 1);
+        assert_eq!(store.put(&record, Condition::Absent, None, None).await.expect("works"), Put::Written);
+        assert_eq!(store.delete(&record.key, record.version, None).await.expect("works"), Put::Written);
+        assert_eq!(next(&mut changes).await, Change::Connection(record.key.digest()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v06_a_channel_of_changes_fails_when_a_node_is_lost_or_a_slot_moves() {
+    let mut cluster = blocking(|| RedisCluster::start(&Options::default())).await;
+    let builder = RedisStore::builder().shards(8);
+    let store = builder.cluster(cluster.urls()).await.expect("the cluster works");
+    tells_all(&store).await;
+
+    let mut changes = store.watch().await.expect("works");
+    cluster = on(cluster, |cluster| {
+        let slot = cluster.node(0).command(&["CLUSTER", "KEYSLOT", "{vault:0}"])?.text().parse()?;
+        let to = (cluster.master_of(slot)? + 1) % 3;
+        cluster.move_slot(slot, to)
+    })
+    .await;
+    lost(&mut changes).await;
+    tells_all(&store).await;
+
+    let mut changes = store.watch().await.expect("works");
+    cluster = on(cluster, |cluster| cluster.kill(0)).await;
+    lost(&mut changes).await;
+    let _cluster = on(cluster, |cluster| cluster.wait_until_whole()).await;
+    tells_all(&store).await;
 }

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
 use vault_core::Stores;
-use vault_core::store::{Condition, ConnectionStore as _, Put, StoreErrorKind};
+use vault_core::store::{Change, Condition, ConnectionStore as _, ConnectionWatch as _, Put, StoreErrorKind};
 use vault_redis::RedisStore;
 use vault_servers::redis::{Options, Redis};
+use vault_tests::changes::{lost, next};
 use vault_tests::load::{Load, Promise};
 
 use super::support::{blocking, on};
@@ -97,4 +98,36 @@ async fn s08_a_flushed_redis_is_empty_and_goes_on() {
     assert_eq!(put.expect("works"), Put::Conflict(None));
     let put = store.put(&record, Condition::Absent, None, None).await;
     assert_eq!(put.expect("works"), Put::Written);
+}
+
+/// However the channel of changes breaks, who listens learns of it, and can listen again.
+#[tokio::test(flavor = "multi_thread")]
+async fn v06_a_channel_of_changes_that_breaks_fails_and_can_be_opened_again() {
+    let mut server = blocking(|| Redis::start(&Options::default())).await;
+    let store = RedisStore::connect(server.url()).await.expect("the server works");
+    let record = connection("alice", 1);
+    let troubles: [fn(&mut Redis) -> vault_servers::Result<()>; 4] = [
+        |server| server.command(&["CLIENT", "KILL", "TYPE", "pubsub"]).map(drop),
+        Redis::kill,
+        Redis::pause,
+        // Then others write elsewhere.
+        |server| server.command(&["REPLICAOF", "127.0.0.1", "1"]).map(drop),
+    ];
+    for trouble in troubles {
+        let mut changes = store.watch().await.expect("works");
+        server = on(server, trouble).await;
+        lost(&mut changes).await;
+        server = on(server, |server| {
+            if !server.is_running() {
+                server.restart()?;
+            }
+            server.resume()?;
+            server.command(&["REPLICAOF", "NO", "ONE"]).map(drop)
+        })
+        .await;
+    }
+    let mut changes = store.watch().await.expect("works");
+    assert_eq!(store.put(&record, Condition::Absent, None, None).await.expect("works"), Put::Written);
+    assert_eq!(store.delete(&record.key, record.version, None).await.expect("works"), Put::Written);
+    assert_eq!(next(&mut changes).await, Change::Connection(record.key.digest()));
 }

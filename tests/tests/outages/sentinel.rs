@@ -1,12 +1,15 @@
 use std::time::Duration;
 
 use vault_core::Stores;
+use vault_core::store::{Change, Condition, ConnectionStore as _, ConnectionWatch as _, Put};
 use vault_redis::{RedisStore, RedisStoreBuilder};
 use vault_servers::redis::Options;
 use vault_servers::sentinel::{SERVICE, Sentinel};
+use vault_tests::changes::{lost, next};
 use vault_tests::load::{Load, Promise};
 
 use super::support::{blocking, on};
+use crate::postgres::support::connection;
 
 /// Kills the master twice; the sentinels promote the other server each time.
 async fn fail_over(builder: RedisStoreBuilder, promise: Promise) {
@@ -37,4 +40,20 @@ async fn a_promoted_replica_is_found_and_answers_nothing_that_was_never_written(
 async fn a_promoted_replica_that_was_waited_for_has_every_acknowledged_write() {
     let patient = RedisStore::builder().wait(1, Duration::from_secs(1));
     fail_over(patient, Promise::Kept).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v06_a_channel_of_changes_fails_with_the_master_and_opens_on_the_promoted_replica() {
+    let mut servers = blocking(|| Sentinel::start(&Options::default())).await;
+    let store = RedisStore::sentinel(servers.urls(), SERVICE).await.expect("the master works");
+    let mut changes = store.watch().await.expect("works");
+    servers = on(servers, |servers| servers.failover().map(drop)).await;
+    lost(&mut changes).await;
+
+    let mut changes = store.watch().await.expect("works");
+    let record = connection("alice", 1);
+    assert_eq!(store.put(&record, Condition::Absent, None, None).await.expect("works"), Put::Written);
+    assert_eq!(store.delete(&record.key, record.version, None).await.expect("works"), Put::Written);
+    assert_eq!(next(&mut changes).await, Change::Connection(record.key.digest()));
+    drop(servers);
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use sqlx::PgPool;
 use vault_core::id::AttemptId;
 use vault_core::store::{
-    Change, Changes, Condition, ConnectionRecord, ConnectionStore as _, ConnectionWatch as _, LeaseAcquire,
-    Put, StoreErrorKind,
+    Change, Condition, ConnectionRecord, ConnectionStore as _, ConnectionWatch as _, LeaseAcquire, Put,
+    StoreErrorKind,
 };
 use vault_servers::postgres::{Options, Postgres};
 use vault_sqlx::{PostgresOptions, PostgresStore};
+use vault_tests::changes::{lost, next};
 use vault_tests::servers::{address, unique_name};
 
 use super::support::{changed, connection, execute, fresh, insert, on, pool, pool_with};
@@ -23,17 +24,6 @@ fn refreshed(record: &ConnectionRecord) -> ConnectionRecord {
 async fn write(store: &PostgresStore, record: &ConnectionRecord, next: &ConnectionRecord) {
     let put = store.put(next, Condition::Version(record.version), None, None).await;
     assert_eq!(put.expect("works"), Put::Written);
-}
-
-async fn next(changes: &mut Box<dyn Changes>) -> Change {
-    let next = tokio::time::timeout(Duration::from_secs(30), changes.next()).await;
-    next.expect("in time").expect("the channel works")
-}
-
-async fn lost(changes: &mut Box<dyn Changes>) {
-    let next = tokio::time::timeout(Duration::from_secs(30), changes.next()).await;
-    assert_eq!(next.expect("in time").expect_err("it broke").kind(), StoreErrorKind::Unavailable);
-    assert!(changes.next().await.is_err(), "it stays broken");
 }
 
 #[tokio::test]

@@ -129,6 +129,20 @@ impl Cluster {
         Ok(answers)
     }
 
+    /// The masters, asked for anew, with the keys that each has.
+    pub(super) async fn masters_of(&self, keys: Vec<String>) -> RedisResult<Vec<(Arc<Node>, Vec<String>)>> {
+        self.stale.store(true, Ordering::Release);
+        let mut masters: Vec<(Arc<Node>, Vec<String>)> = Vec::new();
+        for key in keys {
+            let master = self.master(slot(&key)).await?;
+            match masters.iter_mut().find(|(known, _)| Arc::ptr_eq(known, &master)) {
+                Some((_, its)) => its.push(key),
+                None => masters.push((master, vec![key])),
+            }
+        }
+        Ok(masters)
+    }
+
     async fn master(&self, slot: u16) -> RedisResult<Arc<Node>> {
         self.refresh().await?;
         let master = self.read().slots.master(slot);

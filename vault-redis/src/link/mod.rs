@@ -6,6 +6,7 @@
 //! connection, to whoever is the master then.
 
 mod cluster;
+mod line;
 mod node;
 mod slots;
 mod target;
@@ -20,9 +21,11 @@ use redis::{
 use vault_core::store::{StoreError, StoreErrorKind};
 
 use self::cluster::Cluster;
+pub(crate) use self::line::{Heard, LISTENING, Line, lost};
 use self::node::{Batch, Node};
 use self::target::{Target, infos};
 use crate::error::fault;
+use crate::join::all;
 use crate::script::Lua;
 
 /// How long things may take, and who must have a write before it counts.
@@ -51,6 +54,8 @@ pub(crate) struct Link {
     servers: Servers,
     /// Other connections to the same, for writes that wait for replicas: `WAIT` holds up all that is behind it.
     waiting: Option<Servers>,
+    /// The same again, so that looking for somebody to listen to holds up no calls.
+    listened: Servers,
 }
 
 enum Servers {
@@ -92,7 +97,7 @@ impl Link {
 
     fn new(limits: Limits, servers: impl Fn() -> RedisResult<Servers>) -> RedisResult<Self> {
         let waiting = limits.wait.map(|_| servers()).transpose()?;
-        Ok(Self { limits, servers: servers()?, waiting })
+        Ok(Self { limits, servers: servers()?, waiting, listened: servers()? })
     }
 
     /// Runs a command on the node that has `key`.
@@ -163,6 +168,22 @@ impl Link {
         }
     }
 
+    /// Lets the nodes that have these keys pass on what is published on the channels that are called as they are.
+    pub(crate) async fn listen(&self, keys: Vec<String>, heard: &Heard) -> Result<Vec<Line>, StoreError> {
+        let lines = match &self.listened {
+            Servers::One(node) => Line::open(node, keys, heard.clone()).await.map(|line| vec![line]),
+            Servers::Cluster(cluster) => match cluster.masters_of(keys).await {
+                Ok(masters) => {
+                    let lines =
+                        masters.iter().map(|(node, keys)| Line::open(node, keys.clone(), heard.clone()));
+                    all(lines).await
+                }
+                Err(error) => Err(error),
+            },
+        };
+        lines.map_err(fault(LISTENING))
+    }
+
     /// What every master says of itself.
     pub(crate) async fn info(&self) -> Result<Vec<String>, StoreError> {
         let info = redis::cmd("INFO");
@@ -187,6 +208,10 @@ struct Replies {
 }
 
 impl Replies {
+    fn of_one(value: Value) -> RedisResult<Self> {
+        Ok(Self { reply: value.extract_error()?, kept_by: None })
+    }
+
     fn of(values: Vec<Value>) -> RedisResult<Self> {
         let mut values = values.into_iter();
         let reply = values.next().unwrap_or(Value::Nil).extract_error()?;

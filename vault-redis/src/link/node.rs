@@ -1,9 +1,9 @@
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
-use redis::aio::{ConnectionLike as _, MultiplexedConnection};
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind};
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult, ServerErrorKind};
 use tokio::sync::Mutex;
 
 use super::target::Target;
@@ -12,6 +12,8 @@ use super::{Limits, Replies};
 /// One server and the connection to it: made when needed, shared by all calls, replaced when it breaks.
 pub(super) struct Node {
     limits: Limits,
+    /// Apart from the seat, whose lock callers would queue for.
+    live: RwLock<Option<Live>>,
     seat: Mutex<Seat>,
     /// How many attempts to connect have failed.
     failures: AtomicU64,
@@ -19,14 +21,13 @@ pub(super) struct Node {
 
 struct Seat {
     target: Target,
-    live: Option<Live>,
     failure: Option<RedisError>,
 }
 
 #[derive(Clone)]
-pub(super) struct Live {
-    pub(super) connection: MultiplexedConnection,
-    pub(super) lost: Arc<AtomicBool>,
+struct Live {
+    connection: MultiplexedConnection,
+    lost: Arc<AtomicBool>,
 }
 
 /// Why a command has no answer.
@@ -51,43 +52,57 @@ pub(super) enum Batch<'a> {
 
 impl Node {
     pub(super) fn new(target: Target, limits: Limits) -> Self {
-        let seat = Seat { target, live: None, failure: None };
-        Self { limits, seat: Mutex::new(seat), failures: AtomicU64::new(0) }
+        let seat = Seat { target, failure: None };
+        Self { limits, live: RwLock::default(), seat: Mutex::new(seat), failures: AtomicU64::new(0) }
     }
 
     pub(super) async fn send(&self, batch: &Batch<'_>) -> Result<Replies, Failure> {
         let mut live = self.live().await.map_err(|error| Failure { error, unsent: true })?;
         let connection = &mut live.connection;
-        let values = match batch {
-            Batch::One(cmd) => connection.req_packed_command(cmd).await.map(|value| vec![value]),
+        let replies = match batch {
+            Batch::One(cmd) => connection.send_packed_command(cmd).await.and_then(Replies::of_one),
             Batch::Several(pipeline, skip, keep) => {
-                connection.req_packed_commands(pipeline, *skip, *keep).await
+                connection.send_packed_commands(pipeline, *skip, *keep).await.and_then(Replies::of)
             }
         };
-        let replies = values.and_then(Replies::of);
         if replies.as_ref().is_err_and(spoils) {
             live.lost.store(true, Ordering::Release);
         }
         Ok(replies?)
     }
 
+    fn current(&self) -> Option<Live> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.as_ref().filter(|live| !live.lost.load(Ordering::Acquire)).cloned()
+    }
+
     /// The connection, made anew when there is none. One caller makes it and the others wait; when that fails, those who
     /// waited fail with it instead of trying one after another.
     async fn live(&self) -> RedisResult<Live> {
+        if let Some(live) = self.current() {
+            return Ok(live);
+        }
         let before = self.failures.load(Ordering::Acquire);
         let mut seat = self.seat.lock().await;
-        if let Some(live) = seat.live.as_ref().filter(|live| !live.lost.load(Ordering::Acquire)) {
-            return Ok(live.clone());
+        if let Some(live) = self.current() {
+            return Ok(live);
         }
         let tried_meanwhile = self.failures.load(Ordering::Acquire) != before;
         if let Some(failure) = seat.failure.as_ref().filter(|_| tried_meanwhile) {
             return Err(failure.clone());
         }
-        // Finding a master takes several steps, each of which has its own limit too.
-        let connecting = tokio::time::timeout(self.limits.connect * 2, seat.target.connect(&self.limits));
-        match connecting.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into())) {
-            Ok(live) => {
-                seat.live = Some(live.clone());
+        // So that the next call need not fail to find out that the server has hung up.
+        let lost = Arc::new(AtomicBool::new(false));
+        let hung_up = Arc::clone(&lost);
+        let pushed = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                hung_up.store(true, Ordering::Release);
+            }
+        };
+        match self.connect(&mut seat.target, pushed).await {
+            Ok(connection) => {
+                let live = Live { connection, lost };
+                *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
                 Ok(live)
             }
             Err(error) => {
@@ -96,6 +111,24 @@ impl Node {
                 Err(error)
             }
         }
+    }
+
+    /// Another connection, for what the server tells unasked.
+    pub(super) async fn open(
+        &self,
+        pushed: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> RedisResult<MultiplexedConnection> {
+        self.connect(&mut self.seat.lock().await.target, pushed).await
+    }
+
+    async fn connect(
+        &self,
+        target: &mut Target,
+        pushed: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> RedisResult<MultiplexedConnection> {
+        // Finding a master takes several steps, each of which has its own limit too.
+        let connecting = tokio::time::timeout(self.limits.connect * 2, target.connect(&self.limits, pushed));
+        connecting.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
     }
 }
 

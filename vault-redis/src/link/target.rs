@@ -1,15 +1,13 @@
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
+use redis::aio::MultiplexedConnection;
 use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo,
     RedisConnectionInfo, RedisResult,
 };
 
 use super::Limits;
-use super::node::Live;
 
 /// How to find a server.
 pub(super) enum Target {
@@ -34,16 +32,26 @@ impl Target {
         SentinelClient::build(sentinels, service, Some(master), kind).map(Self::Sentinel)
     }
 
-    pub(super) async fn connect(&mut self, limits: &Limits) -> RedisResult<Live> {
+    /// A new connection. What comes on it unasked goes to `pushed`; with RESP3 that includes the news that the server has
+    /// hung up.
+    pub(super) async fn connect(
+        &mut self,
+        limits: &Limits,
+        pushed: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> RedisResult<MultiplexedConnection> {
         #[cfg(feature = "tls")]
         provide_crypto();
-        let lost = Arc::new(AtomicBool::new(false));
-        let config = config(limits, Arc::clone(&lost));
-        let connection = match self {
-            Self::Address(client) => client.get_multiplexed_async_connection_with_config(&config).await?,
-            Self::Sentinel(client) => client.get_async_connection_with_config(&config).await?,
-        };
-        Ok(Live { connection, lost })
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limits.connect))
+            .set_response_timeout(Some(limits.response))
+            .set_push_sender(move |push: PushInfo| {
+                pushed(push);
+                Ok::<_, Infallible>(())
+            });
+        match self {
+            Self::Address(client) => client.get_multiplexed_async_connection_with_config(&config).await,
+            Self::Sentinel(client) => client.get_async_connection_with_config(&config).await,
+        }
     }
 }
 
@@ -55,19 +63,6 @@ fn provide_crypto() {
         // Lost to another who installs one at the same moment: just as good.
         let _ = ring::default_provider().install_default();
     }
-}
-
-/// With RESP3 the driver tells when the server hangs up, so that the next call need not fail to find it out.
-fn config(limits: &Limits, lost: Arc<AtomicBool>) -> AsyncConnectionConfig {
-    AsyncConnectionConfig::new()
-        .set_connection_timeout(Some(limits.connect))
-        .set_response_timeout(Some(limits.response))
-        .set_push_sender(move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                lost.store(true, Ordering::Release);
-            }
-            Ok::<_, Infallible>(())
-        })
 }
 
 pub(super) fn infos<N: IntoConnectionInfo>(

@@ -1,12 +1,14 @@
--- Compares and swaps a record together with its index entries and whatever is written with it.
+-- Compares and swaps a record together with its index entries and whatever is written with it. Where it had a credential
+-- and that changes or goes, the id at the end of its key is told on the channel that is called as the index.
 -- KEYS: the shard's index, the record, more records to write.
 -- ARGV: the version that must be there ('' for none, '*' for any), the length of the unique part of the record's moving
 --   entry (0: nothing is unique), the holder and the fence of the lease to free ('' for none), then for each record: its moving entry ('' for none), how many fixed entries it has
 --   and these, how many fields and values it has and these (0: the record is to go).
 -- Answers 1 when written, 0 when the unique part is another's, otherwise the version that is there ('' for none).
-local there = redis.call('HGET', KEYS[2], 'version') or ''
-if there ~= ARGV[1] and (ARGV[1] ~= '*' or there == '') then
-  return there
+local there = redis.call('HMGET', KEYS[2], 'version', 'credential')
+local version, credential = there[1] or '', there[2]
+if version ~= ARGV[1] and (ARGV[1] ~= '*' or version == '') then
+  return version
 end
 
 local unique = tonumber(ARGV[2])
@@ -25,6 +27,15 @@ local function list()
   return { unpack(ARGV, first, at - 1) }
 end
 
+local function keep_it(fields)
+  for n = 1, #fields, 2 do
+    if fields[n] == 'credential' then
+      return fields[n + 1] == credential
+    end
+  end
+  return false
+end
+
 if ARGV[3] ~= '' then
   local lease = redis.call('HMGET', KEYS[2], 'holder', 'fence')
   if lease[1] == ARGV[3] and lease[2] == ARGV[4] then
@@ -38,6 +49,9 @@ for i = 2, #KEYS do
   local moving = ARGV[at]
   at = at + 1
   local entries, fields = list(), list()
+  if i == 2 and credential and not keep_it(fields) then
+    redis.call('PUBLISH', KEYS[1], string.sub(KEYS[2], -43))
+  end
   local moved = redis.call('HGET', KEYS[i], 'moving')
   if moved and moved ~= '' and (moved ~= moving or #fields == 0) then
     gone[#gone + 1] = moved

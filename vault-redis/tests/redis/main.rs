@@ -4,3 +4,4 @@
 mod data;
 mod settings;
 mod support;
+mod watch;
