@@ -64,10 +64,10 @@ struct TokenSet<'a> {
     #[serde(borrow)]
     access: Vec<Access<'a>>,
     config: Vec<(&'a str, &'a str)>,
+    refreshed_at: i64,
     refresh_token: Option<&'a str>,
     refresh_expires_at: Option<i64>,
     earliest_refresh_at: Option<i64>,
-    refreshed_at: i64,
     alternates: Vec<&'a str>,
     grant: Grant<'a>,
     secrets: Vec<(&'a str, &'a str)>,
@@ -79,6 +79,7 @@ struct Access<'a> {
     audience: &'a str,
     token: &'a str,
     expires_at: Option<i64>,
+    refresh_after: i64,
     scopes: Vec<&'a str>,
 }
 
