@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::driver::into_read;
 use super::flight::Goal;
 use crate::clock::Timestamp;
 use crate::connection::{Found, Held, Opened, TokenSet};
@@ -182,8 +181,7 @@ pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Re
         cache.forget(&key);
     }
     // From the primary: a replica might only know of older tokens than the rejected one.
-    let loaded = core.load(&key).await?.ok_or_else(|| not_connected(&key))?;
-    let current = Opened::of(&into_read(loaded))?;
+    let current = core.load_opened(&key).await?.ok_or_else(|| not_connected(&key))?;
     check_active(&key, &current)?;
     let found = current.access(&token.audience);
     // A refresh for another audience leaves it as it is.
@@ -217,14 +215,13 @@ async fn refreshed(
         }
     };
     match (landing, fallback) {
-        (Ok(read), _) => {
-            let opened = Opened::of(&read)?;
+        (Ok(opened), _) => {
             check_active(&key, &opened)?;
             let found = opened.access(&audience).ok_or_else(|| {
                 Error::new(ErrorKind::Contended, format!("{key}: refreshed for another audience meanwhile"))
             })?;
             check_scopes(&key, &opened, found, scopes)?;
-            Ok(AccessToken { key, opened: Held::Own(opened), found, audience })
+            Ok(AccessToken { key, opened: Held::Shared(opened), found, audience })
         }
         (Err(error), Some((opened, found)))
             if (error.is_retryable() || is_operators(&error)) && outlives(found, core.now()) =>
