@@ -89,11 +89,12 @@ impl TokenRequest {
     /// Out of the token cache, if it has one that will do.
     fn cached(&self) -> Option<(Arc<Opened>, Found)> {
         let (Some(cache), Ok(key), false) = (&self.core.cache, &self.key, self.fresh) else { return None };
-        let opened = cache.get(key, self.core.clock.monotonic())?;
+        let monotonic = self.core.clock.monotonic();
+        let opened = cache.get(key, monotonic)?;
         let found = opened.access(&self.audience)?;
         let will_do = opened.status == ConnectionStatus::Active
             && self.scopes.iter().all(|scope| is_granted(&opened, found, scope))
-            && is_good_enough(&self.core, found, self.min_ttl);
+            && is_good_enough(found, self.core.now_at(monotonic), self.min_ttl);
         will_do.then_some((opened, found))
     }
 
@@ -107,7 +108,7 @@ impl TokenRequest {
         let found = opened.access(&audience);
         if let Some(found) = found {
             check_scopes(&key, &opened, found, &scopes)?;
-            if !fresh && is_good_enough(&core, found, min_ttl) {
+            if !fresh && is_good_enough(found, core.now(), min_ttl) {
                 return Ok(AccessToken { key, opened, found, audience });
             }
         }
@@ -286,8 +287,7 @@ pub(super) fn not_connected(key: &ConnectionKey) -> Error {
 }
 
 /// Whether it may be handed out without a refresh.
-fn is_good_enough(core: &Core, found: Found, min_ttl: Duration) -> bool {
-    let now = core.now();
+fn is_good_enough(found: Found, now: Timestamp, min_ttl: Duration) -> bool {
     outlives(found, now.saturating_add(min_ttl)) || now < found.refresh_after && outlives(found, now)
 }
 
