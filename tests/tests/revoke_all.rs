@@ -19,9 +19,9 @@ async fn owed(crowd: &Crowd) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn v07_all_of_one_provider_is_revoked_at_its_pace_and_can_be_resumed() {
-    const MANY: usize = 400;
+    const MANY: usize = 10_000;
     const THROTTLED: usize = 2;
-    let pace = RevokePace::new().per_second(50).concurrency(4);
+    let pace = RevokePace::new().per_second(500).concurrency(4);
     let crowd = Crowd::new().await;
     let (many, calm) = (crowd.connector("many", "").await, crowd.connector("calm", "").await);
     crowd.connect(&many, MANY).await;
@@ -61,10 +61,11 @@ async fn v07_all_of_one_provider_is_revoked_at_its_pace_and_can_be_resumed() {
     for throttled in [100, 250] {
         let pause = times[throttled]..times[throttled] + Duration::from_secs(29);
         let meanwhile = times[throttled + 1..].iter().filter(|time| pause.contains(time)).count();
-        assert!(meanwhile < 4, "{meanwhile} requests while it asked for a pause");
+        // Of 14,500: what had been on its way, and what the machine let through before it was heard.
+        assert!(meanwhile < 12, "{meanwhile} requests while it asked for a pause");
     }
-    for window in times.windows(51) {
-        assert!(window[50] - window[0] >= Duration::from_millis(900), "50 a second");
+    for window in times.windows(501) {
+        assert!(window[500] - window[0] >= Duration::from_millis(900), "500 a second");
     }
     assert_eq!(crowd.providers.requests("calm"), 0, "another connector is untouched");
     let tokens = crowd.vault.user(user(0)).token(calm.id()).await;

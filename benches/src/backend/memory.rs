@@ -79,6 +79,7 @@ struct Access<'a> {
     audience: &'a str,
     token: &'a str,
     expires_at: Option<i64>,
+    obtained_at: i64,
     refresh_after: i64,
     scopes: Vec<&'a str>,
 }

@@ -35,6 +35,10 @@ impl Mode {
         Self::Idempotent,
     ];
 
+    pub(crate) const fn has_leeway(self) -> bool {
+        matches!(self, Self::LeewaySiblings | Self::LeewayLatest | Self::Idempotent)
+    }
+
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Static => "static",

@@ -102,7 +102,7 @@ async fn x04_a_slow_provider_holds_up_nobody_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r17_many_connections_due_at_once_are_refreshed_a_few_at_a_time_and_none_is_left() {
-    const MANY: usize = 1_000;
+    const MANY: usize = 10_000;
     let crowd = Crowd::new().await;
     let (many, few) = (crowd.connector("many", "concurrency = 3").await, crowd.connector("few", "").await);
     crowd.connect(&many, MANY).await;

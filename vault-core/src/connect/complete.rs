@@ -295,6 +295,7 @@ async fn judge(
             audience: String::new(),
             token: reply.access_token.expose_secret().to_owned(),
             expires_at: reply.expires_at,
+            obtained_at: core.now(),
             refresh_after: schedule::refresh_after(core, spec, reply.earliest_refresh_at, core.now()),
             scopes,
         }],

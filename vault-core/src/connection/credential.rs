@@ -42,7 +42,8 @@ pub(crate) struct Access {
     pub(crate) audience: String,
     pub(crate) token: String,
     pub(crate) expires_at: Option<Timestamp>,
-    /// Until then another one is not asked for: it would be no better, or the provider does not want to be asked.
+    pub(crate) obtained_at: Timestamp,
+    /// Until then the provider is not asked for another one.
     pub(crate) refresh_after: Timestamp,
     pub(crate) scopes: Vec<String>,
 }

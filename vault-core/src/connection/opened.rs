@@ -49,6 +49,7 @@ impl Deref for Held {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Found {
     pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) obtained_at: Timestamp,
     pub(crate) refresh_after: Timestamp,
     token: (usize, usize),
     scopes: usize,
@@ -176,10 +177,10 @@ impl<'a> Walk<'a> {
         let token: &str = self.take()?;
         let token = (self.at - token.len(), self.at);
         let expires_at = self.take()?;
-        let refresh_after = self.take()?;
+        let (obtained_at, refresh_after) = (self.take()?, self.take()?);
         let scopes = self.at;
         self.skip_list::<&str>()?;
-        Some((audience, Found { expires_at, refresh_after, token, scopes }))
+        Some((audience, Found { expires_at, obtained_at, refresh_after, token, scopes }))
     }
 
     fn skip_list<T: Deserialize<'a>>(&mut self) -> Option<()> {
@@ -202,6 +203,7 @@ pub(crate) mod tests {
             audience: audience.to_owned(),
             token: format!("token of {audience:?}"),
             expires_at: expires_at.map(Timestamp::from_millis),
+            obtained_at: Timestamp::from_millis(5),
             refresh_after: Timestamp::from_millis(7),
             scopes: scopes.iter().map(|scope| (*scope).to_owned()).collect(),
         };
@@ -245,7 +247,8 @@ pub(crate) mod tests {
         assert_eq!(default.expires_at, Some(Timestamp::from_millis(1_000)));
         assert_eq!(opened.scopes(default).collect::<Vec<_>>(), ["read", "write"]);
         assert_eq!(opened.config().collect::<Vec<_>>(), [("site", "acme"), ("käse", "")]);
-        assert_eq!(default.refresh_after, Timestamp::from_millis(7));
+        let moments = (default.obtained_at, default.refresh_after);
+        assert_eq!(moments, (Timestamp::from_millis(5), Timestamp::from_millis(7)));
         let files = opened.access("https://files.example/").expect("there is one");
         assert_eq!(opened.token(files), "token of \"https://files.example/\"");
         assert_eq!((files.expires_at, opened.scopes(files).count()), (None, 0));

@@ -39,6 +39,7 @@ pub(super) fn merged(old: &TokenSet, reply: &TokenReply, terms: &Terms<'_>) -> T
         audience: terms.audience.to_owned(),
         token: reply.access_token.expose_secret().to_owned(),
         expires_at: reply.expires_at,
+        obtained_at: terms.now,
         refresh_after: terms.refresh_after,
         scopes: scopes.unwrap_or_default(),
     });

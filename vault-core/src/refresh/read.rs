@@ -94,7 +94,7 @@ impl TokenRequest {
         let found = opened.access(&self.audience)?;
         let will_do = opened.status == ConnectionStatus::Active
             && self.scopes.iter().all(|scope| is_granted(&opened, found, scope))
-            && is_good_enough(found, self.core.now_at(monotonic), self.min_ttl);
+            && is_good_enough(&self.core, found, self.core.now_at(monotonic), self.min_ttl);
         will_do.then_some((opened, found))
     }
 
@@ -108,7 +108,7 @@ impl TokenRequest {
         let found = opened.access(&audience);
         if let Some(found) = found {
             check_scopes(&key, &opened, found, &scopes)?;
-            if !fresh && is_good_enough(found, core.now(), min_ttl) {
+            if !fresh && is_good_enough(&core, found, core.now(), min_ttl) {
                 return Ok(AccessToken { key, opened, found, audience });
             }
         }
@@ -287,8 +287,10 @@ pub(super) fn not_connected(key: &ConnectionKey) -> Error {
 }
 
 /// Whether it may be handed out without a refresh.
-fn is_good_enough(found: Found, now: Timestamp, min_ttl: Duration) -> bool {
-    outlives(found, now.saturating_add(min_ttl)) || now < found.refresh_after && outlives(found, now)
+fn is_good_enough(core: &Core, found: Found, now: Timestamp, min_ttl: Duration) -> bool {
+    // A token that was made a moment ago is as good as this provider's tokens get.
+    let young = found.obtained_at.saturating_add(core.settings.min_refresh_interval).max(found.refresh_after);
+    outlives(found, now.saturating_add(min_ttl)) || now < young && outlives(found, now)
 }
 
 fn outlives(found: Found, moment: Timestamp) -> bool {

@@ -26,7 +26,10 @@ struct Order {
     authorization: usize,
     generation: u32,
     scopes: Vec<String>,
+    /// Of the access token.
     resources: Vec<String>,
+    /// Of the authorization, which the refresh token keeps whatever an access token was asked for (RFC 8707 section 2.2).
+    authorized: Vec<String>,
     nonce: Option<String>,
     /// Of the refresh token that this answers.
     refresh: Option<Vec<String>>,
@@ -84,7 +87,8 @@ impl World {
                 generation: 0,
                 refresh: wants_refresh.then(|| info.scopes.clone()),
                 scopes: info.scopes,
-                resources: audience(incoming, info.resources),
+                resources: audience(incoming, info.resources.clone()),
+                authorized: info.resources,
                 nonce: binding.nonce,
             })
             .0)
@@ -123,6 +127,7 @@ impl World {
                 refresh: (verdict != Verdict::Keep).then(|| info.scopes.clone()),
                 scopes: wanted.unwrap_or_else(|| info.scopes.clone()),
                 resources: audience(incoming, info.resources.clone()),
+                authorized: info.resources.clone(),
                 nonce: None,
             },
         ))
@@ -189,22 +194,22 @@ impl World {
         let now = self.now();
         let ttl = self.switches.access_ttl;
         let mut reply = Map::new();
-        let draft = |kind, scopes: &[String], expires_at| Draft {
+        let draft = |kind, scopes: &[String], resources: &[String], expires_at| Draft {
             kind,
             authorization: order.authorization,
             generation: order.generation,
             scopes: scopes.to_vec(),
-            resources: order.resources.clone(),
+            resources: resources.to_vec(),
             expires_at,
         };
-        let access = draft(TokenKind::Access, &order.scopes, Some(now.saturating_add(ttl)));
+        let access = draft(TokenKind::Access, &order.scopes, &order.resources, Some(now.saturating_add(ttl)));
         reply.insert("access_token".into(), self.ledger.issue(access).into());
         reply.insert("token_type".into(), "Bearer".into());
         reply.insert("expires_in".into(), ttl.as_secs().into());
         reply.insert("scope".into(), order.scopes.join(" ").into());
         let refresh = order.refresh.as_ref().map(|scopes| {
             let ends = self.switches.refresh_ttl.map(|ttl| now.saturating_add(ttl));
-            self.ledger.issue(draft(TokenKind::Refresh, scopes, ends))
+            self.ledger.issue(draft(TokenKind::Refresh, scopes, &order.authorized, ends))
         });
         if let Some(token) = &refresh {
             reply.insert("refresh_token".into(), token.clone().into());

@@ -8,7 +8,7 @@ use vault_core::store::ConnectionStatus;
 use super::Verdict;
 use super::facts::{Facts, Request};
 use crate::history::{History, Pid, Standing, Truth, What};
-use crate::provider::{Ended, Mode, Refusal};
+use crate::provider::{Ended, LEEWAY, Mode, Refusal};
 
 /// A connection that was marked, and how things stood then.
 struct Mark<'a> {
@@ -75,7 +75,8 @@ impl Judge<'_> {
                 let why = self.lost(request).ok_or_else(|| {
                     ("R5", format!("marked {:?}, and token r{serial} was received and works", mark.reason))
                 })?;
-                excuse.get_or_insert(why);
+                let late = self.mode.has_leeway() && !self.was_asked_again(request);
+                excuse.get_or_insert(if late { "nobody asked again in time" } else { why });
             }
         }
         match (mark.truth.ended, mark.reason) {
@@ -105,6 +106,16 @@ impl Judge<'_> {
                 other.spent.is_some_and(|spent| spent.grant == tag.grant && spent.refresh != tag.refresh);
             let stored = other.issued.and_then(|(issued, new)| Some((issued, *self.facts.stored.get(&new)?)));
             spent && stored.is_some_and(|(issued, stored)| received < issued && stored < before)
+        })
+    }
+
+    /// Whether what was spent for it was sent once more while the provider would still have answered.
+    fn was_asked_again(&self, request: &Request) -> bool {
+        let at = |index: usize| self.history.entries()[index].at;
+        let Some(first) = request.issued.map(|(index, _)| at(index)) else { return false };
+        self.facts.requests.values().any(|other| {
+            let again = other.sent.map(at).is_some_and(|sent| sent > first && sent < first + LEEWAY);
+            again && other.spent == request.spent
         })
     }
 
