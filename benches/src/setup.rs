@@ -10,7 +10,7 @@ use vault_core::entropy::SystemEntropy;
 use vault_core::id::{ConnectionKey, ConnectorId, Owner, UserId};
 use vault_core::seal::{Context, Purpose, Sealer};
 use vault_core::store::{Condition, ConnectionRecord, ConnectionStore, Put, Stores, Version};
-use vault_core::{KeyRing, SessionBinding, Vault, VaultBuilder};
+use vault_core::{KeyRing, SessionBinding, TokenCache, Vault, VaultBuilder};
 
 use crate::provider::{REDIRECT_URI, Scripted, agree, connector};
 
@@ -96,11 +96,11 @@ impl Setup {
         Self { stores, vault, ..self.clone() }
     }
 
-    /// The same with the in-process cache of opened tokens on. `None` while vaults have no such cache.
-    pub async fn cached(&self) -> Option<Self> {
-        let vault = with_cache(vault(self.stores.clone(), self.provider.clone()))?;
+    /// The same with the in-process cache of opened tokens on.
+    pub async fn cached(&self) -> Self {
+        let vault = with_cache(vault(self.stores.clone(), self.provider.clone()));
         let vault = vault.build().await.expect("the vault starts");
-        Some(Self { vault, ..self.clone() })
+        Self { vault, ..self.clone() }
     }
 
     pub fn key(&self, n: usize) -> ConnectionKey {
@@ -115,9 +115,9 @@ impl Setup {
     }
 }
 
-/// The one place to turn the in-process cache on.
-fn with_cache(_: VaultBuilder) -> Option<VaultBuilder> {
-    None
+/// For so long that no entry ends during a run.
+fn with_cache(builder: VaultBuilder) -> VaultBuilder {
+    builder.token_cache(TokenCache::new().max_age(Duration::from_millis(HOUR)))
 }
 
 pub fn ring() -> KeyRing {

@@ -70,3 +70,17 @@ async fn a_disconnect_takes_four_round_trips() {
     let gone = calls(&world, alice.disconnect(world.connector.id()), &all).await;
     assert_eq!(gone.expect("disconnects"), Disconnected::Revoked);
 }
+
+#[tokio::test]
+async fn an_uncontended_refresh_takes_three_round_trips_beside_the_read() {
+    for world in [World::builder(), World::builder().in_memory()] {
+        let world = world.start().await;
+        world.connect("alice").await.expect("connects");
+        let alice = world.user("alice");
+        // The lease with the record, the marker, the new tokens with the lease's end.
+        let all = [("connections.read", 1), ("connections.acquire_lease", 1), ("connections.put", 2)];
+        let read = alice.token(world.connector.id()).fresh().into_future();
+        let token = world.note(calls(&world, read, &all).await).expect("a token");
+        assert_eq!(token.generation(), 2);
+    }
+}

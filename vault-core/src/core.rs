@@ -114,6 +114,11 @@ impl Core {
         self.clock.now().into()
     }
 
+    /// The same, when the monotonic clock has just said `monotonic`: clocks are most of what a cache hit costs.
+    pub(crate) fn now_at(&self, monotonic: Duration) -> Timestamp {
+        self.store_clock.as_ref().map_or_else(|| self.now(), |clock| clock.at(monotonic))
+    }
+
     /// The store's clock says `now`. Whether ours turns out to have been well ahead of it.
     pub(crate) fn hear(&self, now: Timestamp) -> bool {
         self.store_clock.as_ref().is_some_and(|clock| clock.hear(now))

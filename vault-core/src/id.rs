@@ -3,6 +3,7 @@
 //! Host-chosen identifiers ([`TenantId`], [`UserId`], [`ConnectorId`], [`Slot`]) are opaque: kept byte for byte,
 //! compared byte for byte, never normalised. Two user ids that differ only by case or by Unicode form are two users.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -29,13 +30,49 @@ pub enum IdError {
     Utf8(&'static str),
 }
 
+/// An identifier's text. The default one is in every key of most hosts: it takes no hashing, and nobody counts who shares
+/// it, which all threads would do in one place.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Text {
+    Default,
+    /// Any other.
+    Own(Arc<str>),
+}
+
+const DEFAULT: &str = "default";
+
+impl Text {
+    fn new(text: &str) -> Self {
+        if text == DEFAULT { Self::Default } else { Self::Own(text.into()) }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Default => DEFAULT,
+            Self::Own(text) => text,
+        }
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
 macro_rules! opaque_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
         ///
         /// 1 to [`MAX_ID_BYTES`] bytes of UTF-8 without NUL. Cloning shares the text.
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
+        pub struct $name(Text);
 
         impl $name {
             /// Checks the limits and keeps the text as it is.
@@ -48,7 +85,7 @@ macro_rules! opaque_id {
                     0 => Err(IdError::Empty($what)),
                     n if n > MAX_ID_BYTES => Err(IdError::TooLong($what)),
                     _ if id.contains('\0') => Err(IdError::Nul($what)),
-                    _ => Ok(Self(id.into())),
+                    _ => Ok(Self(Text::new(id))),
                 }
             }
 
@@ -63,19 +100,19 @@ macro_rules! opaque_id {
             /// The text, as given.
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
+                fmt::Debug::fmt(self.as_str(), f)
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(&self.0.escape_debug(), f)
+                fmt::Display::fmt(&self.as_str().escape_debug(), f)
             }
         }
 
@@ -104,7 +141,7 @@ macro_rules! opaque_id {
 
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
+                serializer.serialize_str(self.as_str())
             }
         }
 
@@ -139,25 +176,22 @@ opaque_id!(
     "slot"
 );
 
-/// Shared, so that a token read need not make it.
-static DEFAULT: LazyLock<Arc<str>> = LazyLock::new(|| "default".into());
-
 impl Default for TenantId {
     fn default() -> Self {
-        Self(Arc::clone(&DEFAULT))
+        Self(Text::Default)
     }
 }
 
 impl Default for Slot {
     fn default() -> Self {
-        Self(Arc::clone(&DEFAULT))
+        Self(Text::Default)
     }
 }
 
 impl ConnectorId {
     /// 128 random bits in hexadecimal.
     pub(crate) fn random(entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        Ok(Self(hex(&random::<16>(entropy)?).into()))
+        Ok(Self(Text::new(&hex(&random::<16>(entropy)?))))
     }
 }
 
@@ -315,6 +349,15 @@ mod tests {
         assert_eq!(UserId::new("x".repeat(256)), Err(IdError::TooLong("user id")));
         assert_eq!(UserId::from_bytes(&[0xff]), Err(IdError::Utf8("user id")));
         assert!(UserId::new("x".repeat(255)).is_ok());
+    }
+
+    #[test]
+    fn a_default_id_is_the_one_of_that_text() {
+        let told = TenantId::new("default").expect("valid");
+        assert_eq!((&told, told.as_str()), (&TenantId::default(), "default"));
+        let mut sorted = ["e", "default", "d"].map(|id| Slot::new(id).expect("valid"));
+        sorted.sort();
+        assert_eq!(sorted.map(|slot| slot.as_str().to_owned()), ["d", "default", "e"]);
     }
 
     #[test]

@@ -31,28 +31,34 @@ impl StoreClock {
     /// The store's clock says `now`. Whether ours was ahead of it by more than the way to the store explains.
     pub(crate) fn hear(&self, now: Timestamp) -> bool {
         const MARGIN: Duration = Duration::from_secs(1);
-        let before = Timestamp::from(self.now());
+        let monotonic = self.own.monotonic();
+        let before = self.at(monotonic);
         let wall = Timestamp::from(self.own.now()).as_millis();
         self.from_wall.store(now.as_millis().saturating_sub(wall), Ordering::Relaxed);
-        self.from_monotonic.store(now.as_millis().saturating_sub(self.monotonic_millis()), Ordering::Relaxed);
+        self.from_monotonic.store(now.as_millis().saturating_sub(millis(monotonic)), Ordering::Relaxed);
         before.saturating_since(now) > MARGIN
     }
 
-    fn monotonic_millis(&self) -> i64 {
-        i64::try_from(self.own.monotonic().as_millis()).unwrap_or(i64::MAX)
+    /// The same as `now`, when our monotonic clock has just said `monotonic`.
+    pub(crate) fn at(&self, monotonic: Duration) -> Timestamp {
+        let wall = Timestamp::from(self.own.now()).as_millis();
+        let by_wall = wall.saturating_add(self.from_wall.load(Ordering::Relaxed));
+        let by_monotonic = match self.from_monotonic.load(Ordering::Relaxed) {
+            UNKNOWN => UNKNOWN,
+            offset => millis(monotonic).saturating_add(offset),
+        };
+        Timestamp::from_millis(by_wall.max(by_monotonic))
     }
+}
+
+fn millis(monotonic: Duration) -> i64 {
+    i64::try_from(monotonic.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[async_trait]
 impl Clock for StoreClock {
     fn now(&self) -> SystemTime {
-        let wall = Timestamp::from(self.own.now()).as_millis();
-        let by_wall = wall.saturating_add(self.from_wall.load(Ordering::Relaxed));
-        let by_monotonic = match self.from_monotonic.load(Ordering::Relaxed) {
-            UNKNOWN => UNKNOWN,
-            offset => self.monotonic_millis().saturating_add(offset),
-        };
-        Timestamp::from_millis(by_wall.max(by_monotonic)).into()
+        self.at(self.own.monotonic()).into()
     }
 
     fn monotonic(&self) -> Duration {

@@ -201,7 +201,7 @@ impl Cache {
         if overtaken {
             return Held::Own(opened);
         }
-        let opened = Arc::new(opened);
+        let opened = opened.shared();
         self.kept.insert(key.clone(), Entry { mark, what: What::Token(Arc::clone(&opened)) });
         Held::Shared(opened)
     }

@@ -18,20 +18,19 @@ use crate::seal::{Context, Purpose};
 use crate::secret::SecretBytes;
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord};
 
-/// What a refresh came to.
-#[derive(Debug)]
-pub(crate) struct Read {
-    pub(crate) status: ConnectionStatus,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) generation: u64,
-    pub(crate) tokens: TokenSet,
-}
-
 /// A whole record from the primary, with its tokens.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) record: ConnectionRecord,
     pub(crate) tokens: TokenSet,
+}
+
+impl Loaded {
+    /// As a token read would find it.
+    pub(crate) fn opened(&self) -> Result<Opened, Error> {
+        let ConnectionRecord { status, incarnation, generation, .. } = self.record;
+        Opened::of(status, incarnation, generation, &self.tokens)
+    }
 }
 
 impl Core {
@@ -58,13 +57,28 @@ impl Core {
         }
     }
 
-    /// Opens what the store has under `key`. A row that says it is another connection's is not believed: the same row
-    /// under another id would open, for somebody else.
+    /// From the primary, as a token read finds it.
+    pub(crate) async fn load_opened(&self, key: &ConnectionKey) -> Result<Option<Opened>, Error> {
+        let Some(record) = self.stores.connections.get(key).await? else {
+            return Ok(None);
+        };
+        let plain = self.open_whole(key, &record).await?;
+        Opened::new(record.status, record.incarnation, record.generation, plain).map(Some)
+    }
+
     pub(crate) async fn open_record(
         &self,
         key: &ConnectionKey,
         record: ConnectionRecord,
     ) -> Result<Loaded, Error> {
+        let plain = self.open_whole(key, &record).await?;
+        let tokens = Credential::from_bytes(plain.expose_secret())?.into_tokens();
+        Ok(Loaded { record, tokens })
+    }
+
+    /// Opens what the store has under `key`. A row that says it is another connection's is not believed: the same row
+    /// under another id would open, for somebody else.
+    async fn open_whole(&self, key: &ConnectionKey, record: &ConnectionRecord) -> Result<SecretBytes, Error> {
         if record.key != *key {
             let message = format!("{key}: another connection's record is in its place");
             return Err(Error::new(ErrorKind::CorruptRecord, message));
@@ -78,9 +92,7 @@ impl Core {
                 format!("{key}: its columns contradict each other"),
             ));
         }
-        let plain = self.open_packed(key, packed).await?;
-        let tokens = Credential::from_bytes(plain.expose_secret())?.into_tokens();
-        Ok(Loaded { record, tokens })
+        self.open_packed(key, packed).await
     }
 
     async fn open_packed(&self, key: &ConnectionKey, packed: Packed<'_>) -> Result<SecretBytes, Error> {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::{Credential, DEFAULT_AUDIENCE, Read};
+use super::{Credential, DEFAULT_AUDIENCE, TokenSet};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
 use crate::id::Incarnation;
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, SecretString};
 use crate::store::ConnectionStatus;
 
 /// What a token read found: the part of a credential that it may need, in the one buffer that it was opened into. Nothing
@@ -23,9 +23,11 @@ pub(crate) struct Opened {
     /// Where the connection config starts.
     config: usize,
     first: Option<Found>,
+    /// The first one's text once more, where many will ask for it.
+    text: Option<SecretString>,
 }
 
-/// Whose it is: an access token's own, or the token cache's as well.
+/// Whose it is: an access token's own, or others' as well: the token cache's, or those who waited for the same refresh.
 #[derive(Debug)]
 pub(crate) enum Held {
     Own(Opened),
@@ -66,12 +68,23 @@ impl Opened {
             .ok_or_else(|| Error::new(ErrorKind::CorruptRecord, "a sealed credential does not decode"))?;
         let Layout { access, config, end, first } = layout;
         plain.truncate(end);
-        Ok(Self { status, incarnation, generation, plain, access, config, first })
+        Ok(Self { status, incarnation, generation, plain, access, config, first, text: None })
     }
 
-    /// What a refresh came to.
-    pub(crate) fn of(read: &Read) -> Result<Self, Error> {
-        Self::new(read.status, read.incarnation, read.generation, Credential::encode(&read.tokens)?)
+    /// The same of tokens that are not sealed.
+    pub(crate) fn of(
+        status: ConnectionStatus,
+        incarnation: Incarnation,
+        generation: u64,
+        tokens: &TokenSet,
+    ) -> Result<Self, Error> {
+        Self::new(status, incarnation, generation, Credential::encode(tokens)?)
+    }
+
+    /// For many to read: that the usual token is text is found out once, not each time.
+    pub(crate) fn shared(mut self) -> Arc<Self> {
+        self.text = self.first.map(|first| SecretString::new(self.token(first)));
+        Arc::new(self)
     }
 
     /// The access token for that audience.
@@ -85,6 +98,11 @@ impl Opened {
     }
 
     pub(crate) fn token(&self, found: Found) -> &str {
+        if let (Some(text), Some(first)) = (&self.text, self.first)
+            && first.token == found.token
+        {
+            return text.expose_secret();
+        }
         let (start, end) = found.token;
         std::str::from_utf8(&self.plain.expose_secret()[start..end]).expect("it was text when it was found")
     }
@@ -100,7 +118,7 @@ impl Opened {
 
     /// How much memory it takes, beside itself.
     pub(crate) fn bytes(&self) -> usize {
-        self.plain.capacity()
+        self.plain.capacity() + self.text.as_ref().map_or(0, |text| text.expose_secret().len())
     }
 
     fn walk(&self, at: usize) -> Walk<'_> {

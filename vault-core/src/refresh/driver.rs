@@ -9,7 +9,6 @@ use super::lease::{Asked, Held};
 use super::read::{lives_beyond, not_connected};
 use super::schedule;
 use super::state::At;
-use crate::connection::{Loaded, Read};
 use crate::connector::Registered;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
@@ -162,7 +161,7 @@ impl Driver {
             let wanted = self.core.now().saturating_add(self.core.settings.min_ttl);
             if lease.set_back && !self.goal.rejected && lives_beyond(at.tokens(), &self.goal.audience, wanted)
             {
-                return Ok(Step::Done(Ok(Arc::new(at.to_read()))));
+                return Ok(Step::Done(at.landing()));
             }
             if let Some(landing) = self.too_soon(&at) {
                 return Ok(Step::Done(landing));
@@ -205,9 +204,4 @@ impl Driver {
         });
         (*incarnation, later.map_or(*generation, |at| at.loaded.record.generation))
     }
-}
-
-pub(super) fn into_read(loaded: Loaded) -> Read {
-    let Loaded { record, tokens } = loaded;
-    Read { status: record.status, incarnation: record.incarnation, generation: record.generation, tokens }
 }

@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::driver::Driver;
-use crate::connection::Read;
+use crate::connection::Opened;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation};
 
-/// What everybody on a flight gets.
-pub(crate) type Landing = Result<Arc<Read>, Error>;
+/// What everybody on a flight gets, the same for all.
+pub(crate) type Landing = Result<Arc<Opened>, Error>;
 
 /// One refresh: of this connection, from this generation on. Everything that changes the token that comes back belongs
 /// in here.

@@ -1,11 +1,10 @@
 //! Step 9: the provider has issued new tokens, and has perhaps already forgotten the old ones. From here on the only way
 //! to lose the grant is to lose these.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::Spent;
-use super::driver::{Driver, into_read};
+use super::driver::Driver;
 use super::flight::Landing;
 use super::import;
 use super::keep::{Issued, Kept, end_orphan};
@@ -14,7 +13,7 @@ use super::merge::{Terms, merged};
 use super::read::not_connected;
 use super::schedule;
 use super::state::At;
-use crate::connection::Read;
+use crate::connection::Opened;
 use crate::connector::Registered;
 use crate::error::Error;
 use crate::event::Event;
@@ -98,9 +97,7 @@ impl Driver {
 
     fn landing(&self, kept: Kept) -> Landing {
         match kept {
-            Kept::Current { now: at, .. } | Kept::Alternate(at) | Kept::Applied(at) => {
-                Ok(Arc::new(into_read(at.loaded)))
-            }
+            Kept::Current { now: at, .. } | Kept::Alternate(at) | Kept::Applied(at) => at.landing(),
             Kept::Superseded(at) | Kept::Orphan(Some(at)) => self.what_is_there(Some(at)),
             Kept::Orphan(None) => Err(not_connected(&self.goal.key)),
         }
@@ -110,11 +107,8 @@ impl Driver {
     fn announce_pending(&self, issued: &Issued) {
         let generation = issued.spent.generation + 1;
         self.core.report(&Event::PersistPending { key: self.goal.key.clone(), generation });
-        self.publish(Ok(Arc::new(Read {
-            status: ConnectionStatus::Active,
-            incarnation: issued.spent.incarnation,
-            generation,
-            tokens: issued.tokens.clone(),
-        })));
+        let incarnation = issued.spent.incarnation;
+        let opened = Opened::of(ConnectionStatus::Active, incarnation, generation, &issued.tokens);
+        self.publish(opened.map(Opened::shared));
     }
 }

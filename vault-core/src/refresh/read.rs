@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::driver::into_read;
 use super::flight::Goal;
 use crate::clock::Timestamp;
 use crate::connection::{Found, Held, Opened, TokenSet};
@@ -90,11 +89,12 @@ impl TokenRequest {
     /// Out of the token cache, if it has one that will do.
     fn cached(&self) -> Option<(Arc<Opened>, Found)> {
         let (Some(cache), Ok(key), false) = (&self.core.cache, &self.key, self.fresh) else { return None };
-        let opened = cache.get(key, self.core.clock.monotonic())?;
+        let monotonic = self.core.clock.monotonic();
+        let opened = cache.get(key, monotonic)?;
         let found = opened.access(&self.audience)?;
         let will_do = opened.status == ConnectionStatus::Active
             && self.scopes.iter().all(|scope| is_granted(&opened, found, scope))
-            && is_good_enough(&self.core, found, self.min_ttl);
+            && is_good_enough(&self.core, found, self.core.now_at(monotonic), self.min_ttl);
         will_do.then_some((opened, found))
     }
 
@@ -108,7 +108,7 @@ impl TokenRequest {
         let found = opened.access(&audience);
         if let Some(found) = found {
             check_scopes(&key, &opened, found, &scopes)?;
-            if !fresh && is_good_enough(&core, found, min_ttl) {
+            if !fresh && is_good_enough(&core, found, core.now(), min_ttl) {
                 return Ok(AccessToken { key, opened, found, audience });
             }
         }
@@ -182,8 +182,7 @@ pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Re
         cache.forget(&key);
     }
     // From the primary: a replica might only know of older tokens than the rejected one.
-    let loaded = core.load(&key).await?.ok_or_else(|| not_connected(&key))?;
-    let current = Opened::of(&into_read(loaded))?;
+    let current = core.load_opened(&key).await?.ok_or_else(|| not_connected(&key))?;
     check_active(&key, &current)?;
     let found = current.access(&token.audience);
     // A refresh for another audience leaves it as it is.
@@ -217,14 +216,13 @@ async fn refreshed(
         }
     };
     match (landing, fallback) {
-        (Ok(read), _) => {
-            let opened = Opened::of(&read)?;
+        (Ok(opened), _) => {
             check_active(&key, &opened)?;
             let found = opened.access(&audience).ok_or_else(|| {
                 Error::new(ErrorKind::Contended, format!("{key}: refreshed for another audience meanwhile"))
             })?;
             check_scopes(&key, &opened, found, scopes)?;
-            Ok(AccessToken { key, opened: Held::Own(opened), found, audience })
+            Ok(AccessToken { key, opened: Held::Shared(opened), found, audience })
         }
         (Err(error), Some((opened, found)))
             if (error.is_retryable() || is_operators(&error)) && outlives(found, core.now()) =>
@@ -289,8 +287,7 @@ pub(super) fn not_connected(key: &ConnectionKey) -> Error {
 }
 
 /// Whether it may be handed out without a refresh.
-fn is_good_enough(core: &Core, found: Found, min_ttl: Duration) -> bool {
-    let now = core.now();
+fn is_good_enough(core: &Core, found: Found, now: Timestamp, min_ttl: Duration) -> bool {
     // A token that was made a moment ago is as good as this provider's tokens get.
     let young = found.obtained_at.saturating_add(core.settings.min_refresh_interval).max(found.refresh_after);
     outlives(found, now.saturating_add(min_ttl)) || now < young && outlives(found, now)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::decide::{BeforeSend, before_send};
-use super::driver::{Driver, into_read};
+use super::driver::Driver;
 use super::flight::Landing;
 use super::import;
 use super::lease::Held;
@@ -86,14 +86,14 @@ impl Driver {
     }
 
     pub(super) fn what_is_there(&self, at: Option<At>) -> Landing {
-        let Some(At { loaded, .. }) = at else {
+        let Some(at) = at else {
             return Err(not_connected(&self.goal.key));
         };
-        match loaded.record.status {
+        match at.loaded.record.status {
             ConnectionStatus::NeedsReauthorization(reason) => {
                 Err(needs_reauthorization(&self.goal.key, reason))
             }
-            ConnectionStatus::Active => Ok(Arc::new(into_read(loaded))),
+            ConnectionStatus::Active => at.landing(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Driver {
         let until = told.max(young).filter(|until| *until > now)?;
         let asked = told.is_some_and(|told| told > now);
         if !asked && !self.goal.rejected && lives_beyond(at.tokens(), &self.goal.audience, now) {
-            return Some(Ok(Arc::new(at.to_read())));
+            return Some(at.landing());
         }
         let why = if asked { "the provider asked to wait" } else { "it was refreshed a moment ago" };
         let error = Error::new(ErrorKind::ProviderUnavailable, format!("{}: {why}", self.goal.key));
@@ -116,7 +116,7 @@ impl Driver {
 
     pub(super) async fn without_refresh_token(&self, at: At) -> Result<Landing, Error> {
         if !self.goal.rejected && lives_beyond(at.tokens(), &self.goal.audience, self.core.now()) {
-            return Ok(Ok(Arc::new(at.to_read())));
+            return Ok(at.landing());
         }
         if self.goal.audience != DEFAULT_AUDIENCE {
             return Ok(Err(needs_reauthorization(&self.goal.key, ReauthReason::NoRefreshToken)));

@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::decide::{Attempt, Stored};
+use super::flight::Landing;
 use crate::clock::Timestamp;
-use crate::connection::{Loaded, Read, TokenSet};
+use crate::connection::{Loaded, Opened, TokenSet};
 use crate::error::{Error, ErrorKind};
 use crate::id::{AttemptId, ConnectionKey};
 use crate::provider::spec::RefreshPolicy;
@@ -125,13 +126,8 @@ impl At {
         (again < end).then_some(again)
     }
 
-    pub(crate) fn to_read(&self) -> Read {
-        let record = &self.loaded.record;
-        Read {
-            status: record.status,
-            incarnation: record.incarnation,
-            generation: record.generation,
-            tokens: self.tokens().clone(),
-        }
+    /// For everybody who waits for these tokens.
+    pub(super) fn landing(&self) -> Landing {
+        self.loaded.opened().map(Opened::shared)
     }
 }

@@ -51,13 +51,13 @@ impl Vault {
         U: TryInto<UserId>,
         Error: From<U::Error>,
     {
-        self.default_tenant().user(user)
+        OwnerHandle::new(Arc::clone(&self.core), Ok(TenantId::default()), owner_of(user))
     }
 
     /// The connections that all users share, in the default tenant.
     #[must_use]
     pub fn shared(&self) -> OwnerHandle {
-        self.default_tenant().shared()
+        OwnerHandle::new(Arc::clone(&self.core), Ok(TenantId::default()), Ok(Owner::Shared))
     }
 
     /// The default tenant's connectors.
@@ -170,10 +170,6 @@ impl Vault {
             () = self.core.tasks.wait() => true,
             () = self.core.clock.sleep(patience) => false,
         }
-    }
-
-    fn default_tenant(&self) -> TenantHandle {
-        TenantHandle::new(Arc::clone(&self.core), Ok(TenantId::default()))
     }
 
     pub(crate) const fn new(core: Arc<Core>) -> Self {

@@ -94,8 +94,7 @@ impl TenantHandle {
     }
 
     fn owner(&self, owner: Result<Owner, Error>) -> OwnerHandle {
-        let scope = self.tenant.clone().and_then(|tenant| owner.map(|owner| (tenant, owner)));
-        OwnerHandle { core: Arc::clone(&self.core), scope }
+        OwnerHandle::new(Arc::clone(&self.core), self.tenant.clone(), owner)
     }
 }
 
@@ -108,6 +107,10 @@ pub struct OwnerHandle {
 }
 
 impl OwnerHandle {
+    pub(super) fn new(core: Arc<Core>, tenant: Result<TenantId, Error>, owner: Result<Owner, Error>) -> Self {
+        Self { core, scope: tenant.and_then(|tenant| Ok((tenant, owner?))) }
+    }
+
     /// Starts to connect an account through a connector.
     pub fn connect(&self, connector: &ConnectorId) -> Connect {
         Connect::new(Arc::clone(&self.core), self.key(connector, Slot::default()))
