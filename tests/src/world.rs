@@ -419,7 +419,7 @@ pub async fn run_on(clock: &ManualClock, span: Duration) {
     }
 }
 
-/// Lets simulated time pass, ten times as fast as time does, until the task is done.
+/// Lets simulated time pass, twice as fast as time does, until the task is done.
 ///
 /// # Errors
 /// When it panicked.
@@ -429,7 +429,7 @@ pub async fn run_until<T>(clock: &ManualClock, mut task: JoinHandle<T>) -> Resul
         tokio::select! {
             biased;
             done = &mut task => return done,
-            _ = pace.tick() => clock.advance(Duration::from_millis(10)),
+            _ = pace.tick() => clock.advance(Duration::from_millis(2)),
         }
     }
 }
