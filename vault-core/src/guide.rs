@@ -212,6 +212,10 @@
 //! However many tasks report the same token, it is refreshed once. A second 401 is an answer, not a reason to report again:
 //! the account may lack the right to what was asked.
 //!
+//! Some grants are good for several APIs, each of which wants a token of its own (RFC 8707). Ask for one by
+//! [`audience`](crate::TokenRequest::audience), where the provider's definition says how that is asked; the tokens are kept
+//! and refreshed side by side.
+//!
 //! Where one store call per read is too many, keep opened tokens in memory:
 //!
 //! ```
