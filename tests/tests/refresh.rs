@@ -286,6 +286,21 @@ async fn r22_a_token_that_was_rejected_is_replaced_for_its_audience_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_audience_that_the_provider_refuses_costs_nobody_anything() {
+    let world = with_audiences().await;
+    let (alice, id) = (world.user("alice"), world.connector.id());
+    for (status, code) in [(400, "invalid_target"), (400, "invalid_scope"), (400, "consent_required")] {
+        world.provider.inject(Endpoint::Token, Fault::error(status, code).for_grant("refresh_token"));
+        world.note(alice.token(id).audience(FILES).await).expect_err("refused");
+    }
+    // Neither the client's circuit nor the connection is any the worse for it.
+    world.expire_tokens();
+    assert_eq!(world.note(alice.token(id).await).expect("refreshed").generation(), 2);
+    let files = world.note(alice.token(id).audience(FILES).await).expect("now it is granted");
+    assert_eq!(resources(&world, &files), [FILES]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_audience_is_refused_where_the_provider_is_not_known_to_heed_it() {
     let world = World::start().await;
     world.connect("alice").await.expect("alice connects");

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use std::future::IntoFuture as _;
+
 use vault_core::connector::ConnectorUpdate;
+use vault_core::id::Slot;
 use vault_core::{Callback, Disconnected, ErrorKind, SessionBinding};
 use vault_testkit::simulator::{Endpoint, TokenState};
 use vault_tests::{World, assert_refused, binding, other_binding};
@@ -68,6 +71,30 @@ async fn k17_a_disconnect_during_the_exchange_of_a_reconnect_wins() {
 async fn k17_a_disconnect_during_the_exchange_of_a_first_connect_wins() {
     let world = World::start().await;
     disconnect_during_exchange(&world, Disconnected::NotConnected).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k17_a_reconnect_that_was_cancelled_leaves_alone_what_it_would_have_replaced() {
+    let world = World::start().await;
+    let other = Slot::new("other").expect("a slot");
+    world.connect("alice").await.expect("connects");
+    let second = world.connecting("alice").slot(other.clone());
+    world.connect_as(second, "alice").await.expect("connects");
+    let read = || world.user("alice").token(world.connector.id()).slot(other.clone()).into_future();
+    let before = world.note(read().await).expect("a token");
+
+    // Disconnecting one slot cancels what is under way for the other.
+    let query = world.query_of(world.connecting("alice").slot(other.clone()), "alice").await;
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    let (result, ()) = tokio::join!(world.deliver(&query), async {
+        gate.arrived().await;
+        world.note(world.user("alice").disconnect(world.connector.id()).await).expect("disconnects");
+        gate.release();
+    });
+    assert_refused(result, ErrorKind::FlowCancelled, "disconnected");
+    let after = world.note(read().await).expect("nobody disconnected it");
+    assert_eq!(after.expose_secret(), before.expose_secret());
+    assert!(world.provider.is_live(after.expose_secret()));
 }
 
 async fn disconnect_during_exchange(world: &World, gone: Disconnected) {

@@ -8,14 +8,14 @@ use super::binding::SessionBinding;
 use super::callback::{Callback, invalid};
 use super::connected::Connected;
 use super::flow::{self, Flow, state_hash};
-use super::keep::{Kept, keep};
+use super::keep::{Kept, insert, replace};
 use crate::connection::{Access, Grant, Summary, TokenSet};
 use crate::connector::Registered;
 use crate::core::Core;
 use crate::disconnect::withdraw;
 use crate::error::{Error, ErrorKind, printable};
 use crate::event::Event;
-use crate::id::{ConnectionKey, Slot};
+use crate::id::{ConnectionKey, Incarnation, Slot};
 use crate::oauth::{self, Account, ExchangeRequest, Expected};
 use crate::provider::endpoints::Endpoints;
 use crate::provider::spec::{CallbackMethod, Capture, IdentitySource, IssMode, ScopesCheck, Spec};
@@ -75,10 +75,12 @@ async fn finish(
         }
     };
     let mut kept = Vec::new();
-    let stored = store(core, &redeemed, &mut kept).await;
+    let mut finished = false;
+    let stored = store(core, record, &redeemed, &mut kept, &mut finished).await;
     // Whoever disconnects the user takes the flow away before the connection: either what was stored is seen there, or
     // the flow is missed here. Where the store does not say, the connection stands as it says.
-    if let Ok(false) = flows.finish(record).await {
+    let cancelled = matches!(stored, Ok(Stored::Cancelled));
+    if cancelled || !finished && matches!(flows.finish(record).await, Ok(false)) {
         return undo(core, &redeemed, &kept).await;
     }
     let mut audited = Ok(());
@@ -99,19 +101,53 @@ async fn finish(
     })
 }
 
-async fn store(core: &Arc<Core>, redeemed: &Redeemed, kept: &mut Vec<Kept>) -> Result<(), Error> {
-    for (key, new) in &redeemed.grants {
-        kept.push(keep(core, &redeemed.registered, key.clone(), new).await?);
-    }
-    Ok(())
+/// How storing ended.
+enum Stored {
+    All,
+    /// The user has disconnected, and nothing was replaced.
+    Cancelled,
 }
 
-/// A disconnect came too late to see what was stored, and must not be outlived by it.
+/// What is new is stored before the flow is finished, and taken back should that find it cancelled. What another
+/// connection makes room for is stored only after: that one could not be brought back.
+async fn store(
+    core: &Arc<Core>,
+    record: &FlowRecord,
+    redeemed: &Redeemed,
+    kept: &mut Vec<Kept>,
+    finished: &mut bool,
+) -> Result<Stored, Error> {
+    let registered = &redeemed.registered;
+    let mut in_the_way = Vec::new();
+    for (key, new) in &redeemed.grants {
+        // Even a write that seems to have failed may have to be taken back.
+        kept.push(Kept { key: key.clone(), incarnation: Incarnation::random(&*core.entropy)? });
+        if let Some(candidate) = kept.last()
+            && !insert(core, registered, candidate, new).await?
+        {
+            in_the_way.push((kept.len() - 1, new));
+        }
+    }
+    if in_the_way.is_empty() {
+        return Ok(Stored::All);
+    }
+    if !core.stores.flows.finish(record).await? {
+        return Ok(Stored::Cancelled);
+    }
+    *finished = true;
+    for (n, new) in in_the_way {
+        if !replace(core, registered, &mut kept[n], new).await? {
+            return Ok(Stored::Cancelled);
+        }
+    }
+    Ok(Stored::All)
+}
+
+/// A disconnect came too late to see what was stored, and must not be outlived by it, nor by what was granted.
 async fn undo(core: &Core, redeemed: &Redeemed, kept: &[Kept]) -> Result<Connected, Error> {
     for (Kept { key, incarnation }, (_, new)) in kept.iter().zip(&redeemed.grants) {
-        if withdraw(core, key, *incarnation).await? {
-            revoke_unstored(core, key, &redeemed.registered, &new.tokens).await;
-        }
+        withdraw(core, key, *incarnation).await?;
+        revoke_unstored(core, key, &redeemed.registered, &new.tokens).await;
     }
     Err(cancelled("the user disconnected while the code was exchanged or the connection stored"))
 }

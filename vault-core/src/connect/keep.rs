@@ -13,56 +13,66 @@ use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, Version};
 
 const TRIES: usize = 8;
 
-/// A connection that was written.
+/// A connection that is written, or about to be.
 pub(super) struct Kept {
     pub(super) key: ConnectionKey,
     pub(super) incarnation: Incarnation,
 }
 
-/// Writes the connection. What stood in its place goes in the same step.
-pub(super) async fn keep(
+/// Writes the connection where nothing stands. Whether nothing did.
+pub(super) async fn insert(
+    core: &Core,
+    registered: &Registered,
+    kept: &Kept,
+    new: &New,
+) -> Result<bool, Error> {
+    core.confirm_data_key(&kept.key, kept.incarnation).await?;
+    let record = build(core, registered.provider.spec(), kept, new).await?;
+    Ok(core.put(&record, Condition::Absent, None).await? == Put::Written)
+}
+
+/// Writes the connection in the place of another, which goes in the same step; if the account is not to replace that
+/// one's, in a slot of its own. `false` when the other is gone: the user has disconnected.
+pub(super) async fn replace(
     core: &Arc<Core>,
     registered: &Registered,
-    mut key: ConnectionKey,
+    kept: &mut Kept,
     new: &New,
-) -> Result<Kept, Error> {
-    let incarnation = Incarnation::random(&*core.entropy)?;
-    core.confirm_data_key(&key, incarnation).await?;
-    // Mostly nothing stands there, and the write finds out for nothing.
-    let mut there = None;
+) -> Result<bool, Error> {
+    let asked = kept.key.slot.clone();
     for _ in 0..TRIES {
+        let there = load_leniently(core, &kept.key).await?;
         let mut owed = None;
         if let Some(Old::Opened(old)) = &there
             && let (Some(before), Some(now)) = (&old.tokens.grant.account, &new.summary.account)
             && *before != now.id
         {
             match registered.registration.policy {
-                AccountPolicy::NewSlot if key.slot.as_str() != now.id => {
-                    key.slot = Slot::new(&now.id)?;
-                    there = None;
+                AccountPolicy::NewSlot if kept.key.slot.as_str() != now.id => {
+                    kept.key.slot = Slot::new(&now.id)?;
                     continue;
                 }
                 AccountPolicy::NewSlot | AccountPolicy::Reject => {
-                    let message = format!("{key} belongs to another account");
+                    let message = format!("{} belongs to another account", kept.key);
                     return Err(Error::new(ErrorKind::AccountMismatch, message));
                 }
                 AccountPolicy::Replace => owed = revocation::owe(core, old, Some(registered)).await?,
             }
         }
-        let record = build(core, registered.provider.spec(), &key, incarnation, new).await?;
-        let condition = there.as_ref().map_or(Condition::Absent, |old| Condition::Version(old.version()));
-        match core.put(&record, condition, owed.as_ref()).await? {
-            Put::Written => {
-                if let Some(owed) = owed {
-                    revocation::settle_soon(core, owed);
-                }
-                return Ok(Kept { key, incarnation: record.incarnation });
+        let condition = match &there {
+            Some(old) => Condition::Version(old.version()),
+            None if kept.key.slot == asked => return Ok(false),
+            None => Condition::Absent,
+        };
+        let record = build(core, registered.provider.spec(), kept, new).await?;
+        if core.put(&record, condition, owed.as_ref()).await? == Put::Written {
+            if let Some(owed) = owed {
+                revocation::settle_soon(core, owed);
             }
-            Put::Conflict(None) => there = None,
-            Put::Conflict(Some(_)) => there = load_leniently(core, &key).await?,
+            return Ok(true);
         }
     }
-    Err(Error::new(ErrorKind::Contended, format!("{key} kept changing")))
+    Err(Error::new(ErrorKind::Contended, format!("{} kept changing", kept.key)))
 }
 
 /// What stands in the slot. A record that no longer opens must not keep the user from connecting again.
@@ -92,27 +102,21 @@ async fn load_leniently(core: &Core, key: &ConnectionKey) -> Result<Option<Old>,
     }
 }
 
-async fn build(
-    core: &Core,
-    spec: &Spec,
-    key: &ConnectionKey,
-    incarnation: Incarnation,
-    new: &New,
-) -> Result<ConnectionRecord, Error> {
-    let New { tokens, summary } = new;
+async fn build(core: &Core, spec: &Spec, kept: &Kept, new: &New) -> Result<ConnectionRecord, Error> {
+    let (Kept { key, incarnation }, New { tokens, summary }) = (kept, new);
     let now = core.now();
     let expires_at = tokens.default_access().and_then(|access| access.expires_at);
     let mut record = ConnectionRecord {
         key: key.clone(),
         version: Version::random(&*core.entropy)?,
-        incarnation,
+        incarnation: *incarnation,
         generation: 1,
         status: ConnectionStatus::Active,
         due_at: schedule::due_at(core, spec, tokens, now)?,
         expires_at,
         created_at: now,
         updated_at: now,
-        summary: core.seal_summary(key, incarnation, summary).await?,
+        summary: core.seal_summary(key, *incarnation, summary).await?,
         credential: bytes::Bytes::new(),
         refresh: Vec::new(),
     };

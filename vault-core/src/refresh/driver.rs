@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use super::decide::before_send;
 use super::flight::{Goal, Landing, Progress};
 use super::lease::{Asked, Held};
-use super::read::{lives_beyond, not_connected};
+use super::read::{digest_of, lives_beyond, not_connected};
 use super::schedule;
 use super::state::At;
 use crate::connector::Registered;
@@ -129,7 +129,7 @@ impl Driver {
                 }
                 Asked::Busy(remaining) => {
                     let wait = schedule::jittered(&*self.core.entropy, POLL)?.min(remaining.max(POLL / 10));
-                    clock.sleep(wait).await;
+                    self.pause(wait).await?;
                     if clock.monotonic() >= began + PROMPT {
                         self.delay();
                     }
@@ -158,8 +158,11 @@ impl Driver {
                 Some(registered) => registered,
                 None => self.registered().await?,
             };
+            self.asked_audience(&registered.provider.spec().refresh_policy)?;
             let wanted = self.core.now().saturating_add(self.core.settings.min_ttl);
-            if lease.set_back && !self.goal.rejected && lives_beyond(at.tokens(), &self.goal.audience, wanted)
+            if lease.set_back
+                && self.goal.rejected.is_none()
+                && lives_beyond(at.tokens(), &self.goal.audience, wanted)
             {
                 return Ok(Step::Done(at.landing()));
             }
@@ -192,6 +195,14 @@ impl Driver {
         registered.provider.spec().refresh_policy.settle(self.core.settings.http_timeout)
     }
 
+    /// Whether it is still the very access token that the provider refused.
+    fn is_rejected(&self, at: &At) -> bool {
+        let there = at.tokens().access(&self.goal.audience);
+        self.goal
+            .rejected
+            .is_some_and(|digest| there.is_some_and(|access| digest == digest_of(&access.token)))
+    }
+
     /// What is to be refreshed: the generation that the caller found wanting, or a later one that has nothing for its
     /// audience either, for it was refreshed for another.
     pub(super) fn seen(&self, at: Option<&At>) -> (Incarnation, u64) {
@@ -200,7 +211,7 @@ impl Driver {
             let record = &at.loaded.record;
             record.incarnation == *incarnation
                 && record.generation > *generation
-                && !lives_beyond(at.tokens(), audience, self.core.now())
+                && (!lives_beyond(at.tokens(), audience, self.core.now()) || self.is_rejected(at))
         });
         (*incarnation, later.map_or(*generation, |at| at.loaded.record.generation))
     }

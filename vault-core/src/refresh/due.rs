@@ -26,7 +26,7 @@ async fn refresh(core: &Arc<Core>, key: &ConnectionKey) -> Result<(), Error> {
     match core.load(key).await? {
         Some(loaded) if is_due(&loaded.record, core.now()) => {
             let (incarnation, generation) = (loaded.record.incarnation, loaded.record.generation);
-            let goal = goal(key, incarnation, generation, DEFAULT_AUDIENCE, false);
+            let goal = goal(key, incarnation, generation, DEFAULT_AUDIENCE, None);
             core.flights.join(core, goal, false).await.map(drop)
         }
         _ => Ok(()),

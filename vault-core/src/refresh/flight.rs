@@ -21,8 +21,8 @@ pub(crate) struct Goal {
     pub(crate) generation: u64,
     /// Whom the access token is for.
     pub(crate) audience: String,
-    /// The provider refused this generation's access token.
-    pub(crate) rejected: bool,
+    /// The provider refused the access token that has this digest.
+    pub(crate) rejected: Option<[u8; 32]>,
 }
 
 /// How far a flight is.

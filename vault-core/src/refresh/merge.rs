@@ -1,5 +1,7 @@
 //! Token sets that come of a reply: what it says, and what stays of the old ones.
 
+use zeroize::Zeroize as _;
+
 use super::decide::MAX_ALTERNATES;
 use crate::clock::Timestamp;
 use crate::connection::{Access, TokenSet};
@@ -14,7 +16,7 @@ pub(super) fn keep_alternate(tokens: &mut TokenSet, refresh_token: Option<&str>)
         return;
     }
     if tokens.alternates.len() == MAX_ALTERNATES {
-        zeroize::Zeroize::zeroize(&mut tokens.alternates.remove(0));
+        tokens.alternates.remove(0).zeroize();
     }
     tokens.alternates.push(refresh_token.to_owned());
 }
@@ -31,9 +33,13 @@ pub(super) struct Terms<'a> {
 /// The new token set: what the reply does not say stays (RFC 6749 section 6).
 pub(super) fn merged(old: &TokenSet, reply: &TokenReply, terms: &Terms<'_>) -> TokenSet {
     let mut tokens = old.clone();
-    let scopes = reply.scopes.clone().or_else(|| old.default_access().map(|access| access.scopes.clone()));
+    // Not said, they are those asked for.
+    let asked = old.access(terms.audience).or_else(|| old.default_access());
+    let scopes = reply.scopes.clone().or_else(|| asked.map(|access| access.scopes.clone()));
     if terms.old_access_dies {
-        tokens.access.iter_mut().for_each(|access| access.expires_at = Some(terms.now));
+        for access in &mut tokens.access {
+            (access.expires_at, access.refresh_after) = (Some(terms.now), terms.now);
+        }
     }
     tokens.put_access(Access {
         audience: terms.audience.to_owned(),
@@ -44,18 +50,20 @@ pub(super) fn merged(old: &TokenSet, reply: &TokenReply, terms: &Terms<'_>) -> T
         scopes: scopes.unwrap_or_default(),
     });
     if let Some(refresh_token) = &reply.refresh_token {
+        tokens.refresh_token.zeroize();
         tokens.refresh_token = Some(refresh_token.expose_secret().to_owned());
         tokens.refresh_expires_at = reply.refresh_expires_at;
     }
     tokens.refresh_expires_at = reply.refresh_expires_at.or(tokens.refresh_expires_at);
     tokens.earliest_refresh_at = reply.earliest_refresh_at;
     tokens.refreshed_at = terms.now;
-    tokens.alternates.clear();
+    tokens.alternates.zeroize();
     for (name, value) in &reply.config {
         tokens.config.retain(|(other, _)| other != name);
         tokens.config.push((name.clone(), value.clone()));
     }
     for (name, secret) in &reply.secrets {
+        tokens.secrets.iter_mut().filter(|(other, _)| other == name).for_each(|(_, old)| old.zeroize());
         tokens.secrets.retain(|(other, _)| other != name);
         tokens.secrets.push((name.clone(), secret.expose_secret().to_owned()));
     }

@@ -1,5 +1,7 @@
 //! Steps 10 and 11: there are no new tokens. What that says about the grant, if anything.
 
+use zeroize::Zeroize as _;
+
 use super::breaker::Outcome;
 use super::decide::{AfterRefusal, Attempt, Spent, after_refusal, unmark};
 use super::driver::{Driver, Step};
@@ -9,7 +11,7 @@ use super::read::{needs_reauthorization, not_connected};
 use super::schedule;
 use super::state::{At, LastFailure, State};
 use crate::clock::Timestamp;
-use crate::connection::set_status;
+use crate::connection::{DEFAULT_AUDIENCE, set_status};
 use crate::connector::Registered;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind, ReauthReason};
@@ -61,6 +63,13 @@ impl Driver {
     ) -> Result<Step, Error> {
         let Sent { mut at, spent, before, may_resend } = sent;
         let settle = self.settle(registered);
+        // Of one audience it is refused, which says nothing against the client or the grant.
+        let of_audience =
+            matches!(failure.class, FailureClass::ClientMisconfigured | FailureClass::InteractionRequired);
+        if of_audience && self.goal.audience != DEFAULT_AUDIENCE {
+            self.take_back(at, &spent, before).await;
+            return Ok(Step::Done(Err(failure.error)));
+        }
         self.heard(
             registered,
             match failure.class {
@@ -142,6 +151,7 @@ impl Driver {
 
     /// Puts the newest alternate in the refused token's place. Whether it was written.
     async fn promote(&self, mut at: At) -> Result<bool, Error> {
+        at.loaded.tokens.refresh_token.zeroize();
         at.loaded.tokens.refresh_token = at.loaded.tokens.alternates.pop();
         at.state.attempt = None;
         at.state.promotions += 1;

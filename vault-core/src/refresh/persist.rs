@@ -53,7 +53,7 @@ impl Driver {
         let (key, release) = (self.goal.key.clone(), Some(lease.holder()));
         let issued = Issued { key, spent, tokens, due_at, release };
         let kept = self.keep(&issued, at).await?;
-        if matches!(kept, Kept::Current { .. } | Kept::Alternate(_) | Kept::Applied(_)) {
+        if matches!(kept, Kept::Current { .. } | Kept::Alternate(_)) {
             lease.freed();
         }
         if let Kept::Applied(at) = &kept {

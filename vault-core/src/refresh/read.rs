@@ -112,7 +112,7 @@ impl TokenRequest {
                 return Ok(AccessToken { key, opened, found, audience });
             }
         }
-        let goal = goal(&key, opened.incarnation, opened.generation, &audience, false);
+        let goal = goal(&key, opened.incarnation, opened.generation, &audience, None);
         let fallback = found.filter(|_| !fresh).map(|found| (opened, found));
         refreshed(&core, key, goal, wait, fallback, &scopes).await
     }
@@ -193,7 +193,13 @@ pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Re
         let (opened, audience) = (Held::Own(current), token.audience.clone());
         return Ok(AccessToken { key, opened, found, audience });
     }
-    let goal = goal(&key, current.incarnation, current.generation, &token.audience, rejected);
+    let goal = goal(
+        &key,
+        current.incarnation,
+        current.generation,
+        &token.audience,
+        rejected.then(|| digest_of(token.expose_secret())),
+    );
     refreshed(core, key, goal, core.settings.wait, None, &[]).await
 }
 
@@ -252,9 +258,13 @@ pub(super) fn goal(
     incarnation: Incarnation,
     generation: u64,
     audience: &str,
-    rejected: bool,
+    rejected: Option<[u8; 32]>,
 ) -> Goal {
     Goal { key: key.clone(), incarnation, generation, audience: audience.to_owned(), rejected }
+}
+
+pub(super) fn digest_of(token: &str) -> [u8; 32] {
+    *blake3::hash(token.as_bytes()).as_bytes()
 }
 
 fn check_active(key: &ConnectionKey, opened: &Opened) -> Result<(), Error> {

@@ -65,10 +65,14 @@ impl Driver {
 
     /// Waits for an outcome that may still come, at most `settle`. Nothing is lost when it ends early: the marker stays.
     pub(super) async fn wait(&self, until: Timestamp, now: Timestamp, settle: Duration) -> Result<(), Error> {
-        let left = until.saturating_since(now).min(settle).max(Duration::from_millis(1));
+        self.pause(until.saturating_since(now).min(settle).max(Duration::from_millis(1))).await
+    }
+
+    /// A wait that ends when the vault shuts down.
+    pub(super) async fn pause(&self, span: Duration) -> Result<(), Error> {
         tokio::select! {
             biased;
-            () = self.core.clock.sleep(left) => Ok(()),
+            () = self.core.clock.sleep(span) => Ok(()),
             () = self.core.closing.cancelled() => {
                 Err(Error::new(ErrorKind::ShuttingDown, "the vault is shutting down"))
             }
@@ -106,7 +110,7 @@ impl Driver {
         let young = access.filter(|_| at.state.parent.is_some()).map(|access| access.refresh_after);
         let until = told.max(young).filter(|until| *until > now)?;
         let asked = told.is_some_and(|told| told > now);
-        if !asked && !self.goal.rejected && lives_beyond(at.tokens(), &self.goal.audience, now) {
+        if !asked && self.goal.rejected.is_none() && lives_beyond(at.tokens(), &self.goal.audience, now) {
             return Some(at.landing());
         }
         let why = if asked { "the provider asked to wait" } else { "it was refreshed a moment ago" };
@@ -115,7 +119,7 @@ impl Driver {
     }
 
     pub(super) async fn without_refresh_token(&self, at: At) -> Result<Landing, Error> {
-        if !self.goal.rejected && lives_beyond(at.tokens(), &self.goal.audience, self.core.now()) {
+        if self.goal.rejected.is_none() && lives_beyond(at.tokens(), &self.goal.audience, self.core.now()) {
             return Ok(at.landing());
         }
         if self.goal.audience != DEFAULT_AUDIENCE {

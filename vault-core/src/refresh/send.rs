@@ -65,7 +65,7 @@ impl Driver {
         }
         // Step 8.
         let refresh_token = at.tokens().refresh_token.as_deref().map(SecretString::new);
-        let access = at.tokens().access(&self.goal.audience);
+        let access = at.tokens().access(&self.goal.audience).or_else(|| at.tokens().default_access());
         let scopes = access.map(|access| access.scopes.clone()).unwrap_or_default();
         let request = RefreshRequest {
             token: refresh_token.as_ref(),
@@ -109,7 +109,10 @@ impl Driver {
 
     /// The parameter and its value that ask for the audience's token. A provider that is not known to heed it would give
     /// the usual one, which would pass for another.
-    fn asked_audience(&self, policy: &RefreshPolicy) -> Result<Option<(&'static str, &str)>, Error> {
+    pub(super) fn asked_audience(
+        &self,
+        policy: &RefreshPolicy,
+    ) -> Result<Option<(&'static str, &str)>, Error> {
         match (policy.audience, self.goal.audience.as_str()) {
             (_, DEFAULT_AUDIENCE) => Ok(None),
             (Some(param), audience) => Ok(Some((param.name(), audience))),
