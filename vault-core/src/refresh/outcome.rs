@@ -220,7 +220,7 @@ impl Driver {
 }
 
 /// Puts a connection off that cannot even be sent: each time for longer, or for as long as the error says. Where a send of
-/// unknown outcome stands, its grant may be saved by asking again soon: then only for a moment, the first few times.
+/// unknown outcome stands, its grant may be saved by asking again: then it stays due as it was, the first few times.
 pub(super) async fn put_off(core: &Core, mut record: ConnectionRecord, error: &Error) {
     let before = record.version;
     // A state that is not ours stays as it is.
@@ -230,12 +230,11 @@ pub(super) async fn put_off(core: &Core, mut record: ConnectionRecord, error: &E
             let urgent = state.attempt.is_some() && state.failures <= URGENT;
             state.store_in(&mut record).map_or((1, false), |()| (state.failures, urgent))
         });
-    let retry_at = match (urgent, error.retry_after()) {
-        (true, None) => schedule::soon(core, core.now()),
-        (_, asked) => schedule::retry_at(core, failures, asked, core.now()),
-    };
+    let retry_at = schedule::retry_at(core, failures, error.retry_after(), core.now());
     let (Ok(retry_at), Ok(version)) = (retry_at, Version::random(&*core.entropy)) else { return };
-    record.due_at = record.due_at.map(|due_at| due_at.max(retry_at));
+    if !urgent {
+        record.due_at = record.due_at.map(|due_at| due_at.max(retry_at));
+    }
     record.version = version;
     if let Err(error) = core.stores.connections.put(&record, Condition::Version(before), None, None).await {
         tracing::debug!(%error, "back-off not stored");

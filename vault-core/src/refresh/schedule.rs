@@ -12,7 +12,6 @@ use crate::provider::spec::Spec;
 const AHEAD: Duration = Duration::from_secs(5 * 60);
 /// When to try again after a failure that says nothing about the grant.
 const RETRY: Duration = Duration::from_secs(60);
-const SOON: Duration = Duration::from_secs(10);
 const MAX_RETRY: Duration = Duration::from_secs(60 * 60);
 
 /// When maintenance should refresh these tokens: the greater of five minutes and a tenth of their life ahead of their
@@ -85,11 +84,6 @@ pub(crate) fn retry_at(
     // Who asked is not asked again before.
     let least = asked.unwrap_or_default().min(MAX_RETRY);
     Ok(now.saturating_add(jittered(&*core.entropy, wait)?.max(least)))
-}
-
-/// When to try again what must not wait.
-pub(crate) fn soon(core: &Core, now: Timestamp) -> Result<Timestamp, EntropyError> {
-    Ok(now.saturating_add(jittered(&*core.entropy, SOON)?))
 }
 
 /// `span`, give or take a tenth.
