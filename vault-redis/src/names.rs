@@ -238,7 +238,7 @@ fn digest(what: &str, parts: &[&str]) -> [u8; 32] {
     static CONTEXT: LazyLock<ContextKey> =
         LazyLock::new(|| hash_derive_key_context("token-vault 2026 redis names v1"));
     let mut hasher = blake3::Hasher::new_from_context_key(&CONTEXT);
-    // Every call of the hasher costs as much as half a block.
+    // One call of the hasher, for all parts.
     let mut input = Vec::with_capacity(192);
     for part in [what].iter().chain(parts) {
         input.extend_from_slice(&(part.len() as u64).to_le_bytes());

@@ -9,7 +9,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::timeout;
 use vault_core::entropy::{Entropy as _, SystemEntropy};
 use vault_core::store::{Bytes, ConnectionRecord, ConnectionStore as _, StoreError, StoreErrorKind};
 use vault_servers::postgres::{Options, Postgres};
@@ -296,6 +298,84 @@ async fn closing_ends_the_connections_and_later_reads() {
 }
 
 #[tokio::test]
+async fn a_pool_that_its_host_closed_leaves_no_connections() {
+    let world = World::with(1).await;
+    let pool = pool_with(&format!("application_name={}", world.name));
+    let store = on(pool.clone(), &world.schema);
+    store.read(&world.records[0].key).await.expect("works");
+    pool.close().await;
+    // Whoever read first may not have left its connection yet.
+    loop {
+        let error = store.read(&world.records[0].key).await.expect_err("closed");
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        if world.connections().await == 0 {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_older_than_the_pool_allows_is_replaced() {
+    let world = World::with(1).await;
+    let pool = pool_with(&format!("application_name={}", world.name));
+    let options = [
+        PgPoolOptions::new().idle_timeout(Duration::ZERO),
+        PgPoolOptions::new().max_lifetime(Duration::ZERO),
+    ];
+    for options in options {
+        let store = on(options.connect_lazy_with(pool.connect_options().as_ref().clone()), &world.schema);
+        store.read(&world.records[0].key).await.expect("works");
+        let named = format!("FROM pg_stat_activity WHERE application_name = '{}'", world.name);
+        let first = number(&world.host, format!("SELECT max(pid)::bigint {named}")).await;
+        store.read(&world.records[0].key).await.expect("works");
+        let others = number(&world.host, format!("SELECT count(*) {named} AND pid <> {first}")).await;
+        assert_eq!(others, 1);
+        store.close().await;
+        while world.connections().await > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_time_without_end_may_be_allowed_for_an_answer() {
+    let world = World::with(1).await;
+    let options = PostgresOptions::new().schema(&world.schema).expect("plain");
+    let store = options.response_timeout(Duration::MAX).on(pool_with(""));
+    for _ in 0..2 {
+        let read = store.read(&world.records[0].key).await;
+        assert_eq!(read.expect("works").as_ref(), Some(&world.records[0].credential));
+    }
+}
+
+#[test]
+fn a_connection_of_a_runtime_that_does_not_run_keeps_no_reader_of_another() {
+    let runtime = || Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (opens, reads) = (runtime(), runtime());
+    let (world, store) = opens.block_on(async {
+        let world = World::with(1).await;
+        let options = PostgresOptions::new().schema(&world.schema).expect("plain").read_connections(1);
+        let store = options.response_timeout(Duration::from_millis(100)).on(pool_with(""));
+        for _ in 0..2 {
+            store.read(&world.records[0].key).await.expect("works");
+            // Until the task that opened the connection has left it.
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+        (world, store)
+    });
+    reads.block_on(async {
+        let key = &world.records[0].key;
+        let first = timeout(Duration::from_secs(30), store.read(key)).await.expect("in time");
+        assert!(
+            first.is_ok_and(|read| read.is_some()) || store.read(key).await.is_ok(),
+            "on a new connection"
+        );
+    });
+}
+
+#[tokio::test]
 async fn without_read_connections_reads_are_made_on_the_pool() {
     let world = World::with(1).await;
     let options = PostgresOptions::new().schema(&world.schema).expect("plain").read_connections(0);
@@ -345,7 +425,7 @@ async fn a_server_that_hangs_keeps_no_reader_longer_than_allowed() {
             assert_eq!(answer(reading).await.expect_err("it hangs").kind(), StoreErrorKind::Unavailable);
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), all).await.expect("in time");
+    timeout(Duration::from_secs(10), all).await.expect("in time");
     let _server = on_server(server, Postgres::resume).await;
     assert_eq!(store.read(&record.key).await.expect("on a new connection"), Some(record.credential));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use vault_core::id::AttemptId;
 use vault_core::store::{
     Change, Condition, ConnectionRecord, ConnectionStore as _, ConnectionWatch as _, LeaseAcquire, Put,
@@ -74,7 +74,7 @@ async fn a_channel_whose_connection_was_cut_fails_and_can_be_opened_again() {
     let mut changes = store.watch().await.expect("works");
     let named = format!("FROM pg_stat_activity WHERE application_name = '{name}'");
     execute(&host, format!("SELECT pg_terminate_backend(pid) {named}")).await;
-    lost(&mut changes).await;
+    assert_eq!(lost(&mut changes).await, StoreErrorKind::Unavailable);
 
     let mut changes = store.watch().await.expect("works");
     let alice = connection("alice", 1);
@@ -82,7 +82,7 @@ async fn a_channel_whose_connection_was_cut_fails_and_can_be_opened_again() {
     write(&store, &alice, &refreshed(&alice)).await;
     assert_eq!(next(&mut changes).await, Change::Connection(alice.key.digest()));
     store.close().await;
-    lost(&mut changes).await;
+    assert_eq!(lost(&mut changes).await, StoreErrorKind::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn a_channel_to_a_server_that_hangs_fails_by_itself() {
     let store = PostgresStore::connect(&server.url()).await.expect("the server works");
     let mut changes = store.watch().await.expect("works");
     let server = on_server(server, Postgres::pause).await;
-    lost(&mut changes).await;
+    assert_eq!(lost(&mut changes).await, StoreErrorKind::Unavailable);
     let _server = on_server(server, Postgres::resume).await;
     store.watch().await.expect("works");
 }
@@ -110,6 +110,32 @@ async fn behind_a_pooler_changes_come_past_it_or_not_at_all() {
     insert(&store, &alice).await.expect("works");
     write(&store, &alice, &refreshed(&alice)).await;
     assert_eq!(next(&mut changes).await, Change::Connection(alice.key.digest()));
+}
+
+#[tokio::test]
+async fn turning_the_triggers_off_ends_channels_and_opening_one_turns_them_on() {
+    let (store, host, schema) = fresh().await;
+    let mut changes = store.watch().await.expect("works");
+    execute(&host, format!("ALTER TABLE {schema}.vault_connections DISABLE TRIGGER USER")).await;
+    assert_eq!(lost(&mut changes).await, StoreErrorKind::Unavailable);
+
+    let mut changes = store.watch().await.expect("works");
+    let alice = connection("alice", 1);
+    insert(&store, &alice).await.expect("works");
+    write(&store, &alice, &refreshed(&alice)).await;
+    assert_eq!(next(&mut changes).await, Change::Connection(alice.key.digest()));
+}
+
+#[tokio::test]
+async fn turning_the_triggers_on_waits_for_no_long_transaction() {
+    let (store, host, schema) = fresh().await;
+    let mut writing = host.begin().await.expect("begun");
+    let lock = format!("LOCK TABLE {schema}.vault_connections IN ROW EXCLUSIVE MODE");
+    sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *writing).await.expect("locked");
+    let error = store.enable_notifications().await.expect_err("somebody writes");
+    assert_eq!(error.kind(), StoreErrorKind::Busy);
+    writing.rollback().await.expect("unlocked");
+    store.enable_notifications().await.expect("nobody writes");
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ impl Cluster {
     /// Sends a command to the master that has `key`, and again for a while if it certainly did not run: the slot has
     /// moved or is moving, or there is no master for it yet.
     pub(super) async fn send(&self, key: &str, cmd: &Cmd, wait: Option<Wait>) -> RedisResult<Replies> {
-        let (slot, give_up) = (slot(key), Instant::now() + self.limits.response);
+        let (slot, give_up) = (slot(key), Instant::now().checked_add(self.limits.response));
         let (mut asked_to, mut hops, mut pause) = (None, 0, FIRST_PAUSE);
         loop {
             let failure = match self.attempt(slot, asked_to.take(), cmd, wait).await {
@@ -81,7 +81,8 @@ impl Cluster {
                     false
                 }
             };
-            if !failure.did_not_run() || Instant::now() + pause > give_up {
+            let is_late = give_up.is_some_and(|at| Instant::now() + pause > at);
+            if !failure.did_not_run() || is_late {
                 return Err(failure.error);
             }
             hops += 1;

@@ -127,7 +127,8 @@ impl Node {
         pushed: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> RedisResult<MultiplexedConnection> {
         // Finding a master takes several steps, each of which has its own limit too.
-        let connecting = tokio::time::timeout(self.limits.connect * 2, target.connect(&self.limits, pushed));
+        let limit = self.limits.connect.saturating_mul(2);
+        let connecting = tokio::time::timeout(limit, target.connect(&self.limits, pushed));
         connecting.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
     }
 }

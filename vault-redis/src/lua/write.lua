@@ -36,13 +36,6 @@ local function keep_it(fields)
   return false
 end
 
-if ARGV[3] ~= '' then
-  local lease = redis.call('HMGET', KEYS[2], 'holder', 'fence')
-  if lease[1] == ARGV[3] and lease[2] == ARGV[4] then
-    redis.call('HDEL', KEYS[2], 'holder', 'until')
-  end
-end
-
 -- Entries go last: in a slot that migrates, an index that was emptied on the way could not be filled again.
 local gone = {}
 for i = 2, #KEYS do
@@ -50,7 +43,14 @@ for i = 2, #KEYS do
   at = at + 1
   local entries, fields = list(), list()
   if i == 2 and credential and not keep_it(fields) then
+    -- Before any effect: the user may lack the right.
     redis.call('PUBLISH', KEYS[1], string.sub(KEYS[2], -43))
+  end
+  if i == 2 and ARGV[3] ~= '' then
+    local lease = redis.call('HMGET', KEYS[2], 'holder', 'fence')
+    if lease[1] == ARGV[3] and lease[2] == ARGV[4] then
+      redis.call('HDEL', KEYS[2], 'holder', 'until')
+    end
   end
   local moved = redis.call('HGET', KEYS[i], 'moving')
   if moved and moved ~= '' and (moved ~= moving or #fields == 0) then

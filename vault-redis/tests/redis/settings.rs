@@ -81,6 +81,14 @@ async fn settings_out_of_bounds_are_refused() {
     }
 }
 
+#[tokio::test]
+async fn times_without_end_may_be_allowed() {
+    let lax = || builder().connect_timeout(Duration::MAX).response_timeout(Duration::MAX);
+    lax().connect(server()).await.expect(WORKS);
+    let cluster = servers("VAULT_TEST_REDIS_CLUSTER");
+    lax().danger_accept_no_persistence().cluster(cluster).await.expect(WORKS);
+}
+
 /// Another node has the keys, at the start or later, and no retry would change that.
 #[tokio::test]
 async fn a_node_of_a_cluster_is_not_taken_for_a_server_of_its_own() {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use vault_core::id::AttemptId;
 use vault_core::store::{
-    Change, Changes, Condition, ConnectionRecord, ConnectionStore, ConnectionWatch as _, LeaseAcquire, Put,
-    StoreErrorKind,
+    Change, Changes, Condition, ConnectionRecord, ConnectionStore, ConnectionWatch as _, LeaseAcquire,
+    LeaseHolder, Put, StoreErrorKind,
 };
 use vault_redis::RedisStore;
 use vault_redis::redis::{self, IntoConnectionInfo as _};
@@ -104,6 +104,16 @@ async fn a_user_of_limited_rights_may_write_and_listen_or_do_neither() {
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
     let deleted = ConnectionStore::delete(&mute, &record.key, record.version, None).await;
     assert!(deleted.is_err(), "nobody would be told");
+    let holder = AttemptId::from_bytes([1; 16]);
+    let lease = able.acquire_lease(&record.key, holder, Duration::from_secs(600)).await;
+    assert!(matches!(lease, Ok(LeaseAcquire::Acquired(..))), "{lease:?}");
+    let refreshed = ConnectionRecord { version: version(), credential: vec![9].into(), ..record.clone() };
+    let condition = Condition::Version(record.version);
+    let put =
+        ConnectionStore::put(&mute, &refreshed, condition, None, Some(LeaseHolder { holder, fence: 1 }))
+            .await;
+    assert!(put.is_err(), "nobody would be told");
+    assert!(able.lease(&record.key).await.expect(WORKS).is_some(), "nor is the lease freed");
     assert_eq!(ConnectionStore::get(&able, &record.key).await.expect(WORKS).as_ref(), Some(&record));
     delete(&able, &record).await;
     assert_eq!(next(&mut changes).await, Change::Connection(record.key.digest()));

@@ -113,9 +113,9 @@ impl PostgresOptions {
     /// How many connections of its own the store reads credentials on; 2 when not set.
     ///
     /// They are opened as they are needed, as the pool opens its own (address, settings, hooks, timeouts), and come on top
-    /// of those. Reads that are made while all of them are in use wait, and are then answered together, by one statement
-    /// on one connection: that takes a fraction of the time of one statement each, and more connections gain little. With
-    /// 0 each read takes a connection of the pool, like all else.
+    /// of those. One that is older, or was idle longer, than the pool allows is replaced when it is needed next. Reads that
+    /// are made while all of them are in use wait, and are then answered together, by one statement on one connection, so
+    /// many at once take few round trips. With 0 each read takes a connection of the pool, like all else.
     pub const fn read_connections(mut self, connections: u32) -> Self {
         self.read_connections = connections;
         self

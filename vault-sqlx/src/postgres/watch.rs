@@ -19,6 +19,9 @@ const SILENCE: Duration = Duration::from_secs(4);
 /// How long it may take to give one. Together with [`SILENCE`] less than the ten seconds that the contract allows.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long writes may be held up until the triggers are on.
+const LOCK_TIMEOUT: &str = "1s";
+
 const LISTENING: &str = "listening for changes";
 const TRIGGERS: [&str; 3] = ["connections_changed", "connections_gone", "connections_emptied"];
 
@@ -48,10 +51,12 @@ impl PostgresStore {
     /// once, and by the owner of the tables: where the user of a process that watches is another, by whoever migrates.
     ///
     /// The price: while it is on, transactions that change a credential commit one after another (PostgreSQL orders
-    /// notifications in the whole cluster). `ALTER TABLE vault_connections DISABLE TRIGGER USER` turns it off.
+    /// notifications in the whole cluster). `ALTER TABLE vault_connections DISABLE TRIGGER USER` turns it off: then whoever
+    /// watches loses its channel within ten seconds. Whoever watches again, and may, turns it on again.
     ///
     /// # Errors
-    /// [`StoreErrorKind::Misconfigured`] when the user is not the owner, or the schema is not up to date.
+    /// [`StoreErrorKind::Misconfigured`] when the user is not the owner, or the schema is not up to date;
+    /// [`StoreErrorKind::Busy`] when transactions that write have not ended within a second.
     ///
     /// # Cancel safety
     /// Dropped, it has done everything or nothing.
@@ -76,6 +81,7 @@ impl PostgresStore {
             listener,
             hosts,
             host,
+            is_told: format!("SELECT NOT pg_is_in_recovery() AND ({})", self.engine.notifies()),
             runtime: Handle::current(),
             heard_at: Instant::now(),
             asked_at: None,
@@ -86,19 +92,25 @@ impl PostgresStore {
 impl Postgres {
     /// Turns the triggers on, if they are not.
     async fn notify(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        let (table, prefix) = (self.table(), &self.options.prefix);
-        let names = TRIGGERS.map(|name| format!("'{prefix}{name}'")).join(", ");
-        let on = format!(
-            "SELECT count(*) FROM pg_trigger
-             WHERE tgrelid = '{table}'::regclass AND tgenabled = 'A' AND tgname IN ({names})"
-        );
-        let on: i64 = asked(connection, on).await?;
-        if usize::try_from(on) != Ok(TRIGGERS.len()) {
+        if !asked(connection, self.notifies()).await? {
+            let (table, prefix) = (self.table(), &self.options.prefix);
             let enable = TRIGGERS.map(|name| format!("ENABLE ALWAYS TRIGGER {prefix}{name}")).join(", ");
-            let enable = AssertSqlSafe(format!("ALTER TABLE {table} {enable}"));
-            sqlx::raw_sql(enable).execute(connection).await?;
+            // One message, so one transaction. While it waits for the table, so do all who come to write after it.
+            let enable = format!("SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; ALTER TABLE {table} {enable}");
+            sqlx::raw_sql(AssertSqlSafe(enable)).execute(connection).await?;
         }
         Ok(())
+    }
+
+    /// Asks whether the triggers are on.
+    fn notifies(&self) -> String {
+        let (table, prefix) = (self.table(), &self.options.prefix);
+        let names = TRIGGERS.map(|name| format!("'{prefix}{name}'")).join(", ");
+        format!(
+            "SELECT count(*) = {} FROM pg_trigger
+             WHERE tgrelid = '{table}'::regclass AND tgenabled = 'A' AND tgname IN ({names})",
+            TRIGGERS.len()
+        )
     }
 
     /// The name that the triggers make up too.
@@ -133,6 +145,8 @@ struct Listening {
     listener: Option<PgListener>,
     hosts: Hosts,
     host: usize,
+    /// Asks whether the server takes writes and tells of them.
+    is_told: String,
     /// The listener takes its leave in a task.
     runtime: Handle,
     heard_at: Instant,
@@ -164,9 +178,11 @@ impl Listening {
                 }
             }
             let asked_at = *self.asked_at.get_or_insert_with(Instant::now);
-            let is_standby = timeout_at(asked_at + PATIENCE, is_standby(listener)).await;
-            if is_standby.map_err(|_| timed_out())?? || !self.hosts.is_primary(self.host) {
-                // Others write elsewhere.
+            let is_told = self.is_told.clone();
+            let is_told = async { asked::<bool>(listener.acquire().await?, is_told).await };
+            let is_told = timeout_at(asked_at + PATIENCE, is_told).await.map_err(|_| timed_out())??;
+            if !is_told || !self.hosts.is_primary(self.host) {
+                // Others write elsewhere, or somebody turned the triggers off.
                 return Err(lost());
             }
             (self.heard_at, self.asked_at) = (Instant::now(), None);
@@ -183,10 +199,6 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.hang_up();
     }
-}
-
-async fn is_standby(listener: &mut PgListener) -> sqlx::Result<bool> {
-    asked(listener.acquire().await?, "SELECT pg_is_in_recovery()".to_owned()).await
 }
 
 fn lost() -> sqlx::Error {

@@ -7,7 +7,7 @@ use std::{io, mem};
 use sqlx::Connection as _;
 use sqlx::postgres::PgRow;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Sleep, timeout};
 use vault_core::store::StoreError;
 
 use super::queue::Open;
@@ -55,7 +55,8 @@ impl Lead {
             }
             if let Err(error) = self.shared.opened(&mut self.open).await {
                 self.by = By::Nobody;
-                return self.shared.queue.refuse().fail(&error);
+                self.shared.queue.refuse().fail(&error);
+                return self.shared.returned.notify_waiters();
             }
             let batch = self.shared.queue.batch();
             if !batch.is_empty() {
@@ -92,10 +93,9 @@ impl Lead {
 
     async fn ask_once(&mut self, ids: &[Id]) -> Result<sqlx::Result<Vec<PgRow>>, StoreError> {
         let Self { shared, open, is_asking, .. } = self;
-        let Open { connection, patience, .. } = shared.opened(open).await?;
-        patience.as_mut().reset(Instant::now() + shared.response_timeout);
+        let (connection, patience) = shared.opened(open).await?.used(shared.response_timeout);
         *is_asking = true;
-        let answer = in_time(patience.as_mut(), shared.select.ask(connection, ids)).await;
+        let answer = in_time(patience, shared.select.ask(connection, ids)).await;
         *is_asking = false;
         let answer = answer.unwrap_or_else(|| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
         if answer.as_ref().is_err_and(is_of_connection) {
@@ -146,7 +146,10 @@ impl Drop for Lead {
                 }
             }
             // The runtime ends, or it panicked.
-            By::Task => drop(self.shared.queue.abandon()),
+            By::Task => {
+                drop(self.shared.queue.abandon());
+                self.shared.returned.notify_waiters();
+            }
             By::Nobody => {}
         }
     }

@@ -21,6 +21,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 use vault_core::store::{Bytes, StoreError, StoreErrorKind};
 
 use self::lead::Lead;
@@ -73,6 +74,8 @@ impl Reader {
 
     pub(super) async fn read(&self, id: Id) -> Answer {
         if self.0.hosts.is_closed() {
+            // The host may have closed its own pool, and these with it.
+            drop(self.0.queue.clear());
             return Err(fault(DOING)(sqlx::Error::PoolClosed));
         }
         match self.0.queue.turn(id) {
@@ -84,9 +87,12 @@ impl Reader {
                 if unopened {
                     tokio::spawn(Lead::by_task(&self.0).serve());
                 }
-                let gone =
-                    |_| Err(StoreError::new(StoreErrorKind::Unavailable, "whoever was reading is gone"));
-                answer.await.unwrap_or_else(gone)
+                let unavailable = |message| Err(StoreError::new(StoreErrorKind::Unavailable, message));
+                match timeout(self.0.patience(), answer).await {
+                    Ok(Ok(answer)) => answer,
+                    Ok(Err(_)) => unavailable("whoever was reading is gone"),
+                    Err(_) => unavailable("nobody read it in time"),
+                }
             }
         }
     }
@@ -101,7 +107,7 @@ impl Reader {
             let (free, all_are_here) = self.0.queue.clear();
             for open in free {
                 // It is closed in any case; the server may not hear of it.
-                let _ = tokio::time::timeout(PARTING, open.connection.close()).await;
+                let _ = timeout(PARTING, open.connection.close()).await;
             }
             if all_are_here {
                 return;
@@ -112,16 +118,22 @@ impl Reader {
 }
 
 impl Shared {
+    /// How long to queue: enough to open a connection, for the statement under way and one's own, each made twice.
+    fn patience(&self) -> Duration {
+        let opening = self.hosts.pools().iter().map(|pool| pool.options().get_acquire_timeout()).max();
+        opening.unwrap_or_default().saturating_add(self.response_timeout.saturating_mul(4))
+    }
+
     /// A connection to the primary: the one that is there, or a new one in its place.
     async fn opened<'a>(&self, open: &'a mut Option<Open>) -> Result<&'a mut Open, StoreError> {
         let host = self.hosts.primary_index().await?;
-        match open.take().filter(|open| open.host == host) {
+        let options = self.hosts.pools()[host].options();
+        match open.take().filter(|open| open.host == host && !open.is_old(options)) {
             Some(there) => Ok(open.insert(there)),
             None => {
                 let connection = self.connect(host).await.map_err(fault(DOING));
                 self.hosts.observe(connection.as_ref().err());
-                let patience = Box::pin(tokio::time::sleep(self.response_timeout));
-                Ok(open.insert(Open { connection: connection?, host, patience }))
+                Ok(open.insert(Open::new(connection?, host)))
             }
         }
     }
@@ -137,4 +149,41 @@ impl Shared {
 fn by_id(rows: &[PgRow]) -> HashMap<Id, Answer> {
     let id = |row: &PgRow| row.bytes("id").ok()?.try_into().ok();
     rows.iter().filter_map(|row| Some((id(row)?, credential(row).map(Some)))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::Postgres;
+
+    /// Of a server that takes connections and never says a word.
+    fn reader() -> (std::net::TcpListener, Reader) {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("postgres://me@{}/db", socket.local_addr().expect("bound"));
+        let options = sqlx::postgres::PgPoolOptions::new().acquire_timeout(Duration::from_millis(100));
+        let hosts = Hosts::one(options.connect_lazy(&url).expect("a URL"));
+        let reader = Reader::new(&hosts, &PostgresOptions::new(), &Postgres::dialect(None, "vault_"));
+        (socket, reader.expect("it has connections"))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_without_end_for_others_who_read() {
+        let (_socket, reader) = reader();
+        let _leads = [reader.0.queue.turn([1; 32]), reader.0.queue.turn([2; 32])];
+        let error = reader.read([3; 32]).await.expect_err("nobody leads the connections");
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn closing_waits_for_no_connection_that_is_not_opened_after_all() {
+        let (_socket, reader) = reader();
+        let reading = tokio::spawn({
+            let reader = reader.clone();
+            async move { reader.read([1; 32]).await }
+        });
+        tokio::task::yield_now().await;
+        timeout(Duration::from_secs(30), reader.close()).await.expect("in time");
+        let error = reading.await.expect("no panic").expect_err("nobody answers");
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    }
 }

@@ -5,13 +5,15 @@ use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sqlx::PgConnection;
+use sqlx::postgres::PgPoolOptions;
+use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
-use tokio::time::{Duration, Instant, Sleep};
+use tokio::time::{Duration, Instant, Sleep, sleep};
 use vault_core::store::StoreError;
 
 use super::{Answer, Id};
 
-/// So many are asked for at once. Beyond it a statement gets longer, and hardly cheaper for each.
+/// So many are asked for at once, at most: it bounds the length of a statement and of its answer.
 const BATCH: usize = 128;
 /// How long nobody tries to open another connection after one was refused, while there are others.
 const REST: Duration = Duration::from_secs(1);
@@ -21,8 +23,41 @@ const REST: Duration = Duration::from_secs(1);
 pub(super) struct Open {
     pub(super) connection: PgConnection,
     pub(super) host: usize,
-    /// Put off for each statement. A timer of its own for each would wake the runtime's other threads.
-    pub(super) patience: Pin<Box<Sleep>>,
+    opened_at: Instant,
+    used_at: Instant,
+    /// Put off for each statement, which need not register a timer of its own.
+    patience: Pin<Box<Sleep>>,
+    /// Where the timer runs.
+    runtime: runtime::Id,
+}
+
+impl Open {
+    pub(super) fn new(connection: PgConnection, host: usize) -> Self {
+        let (now, runtime) = (Instant::now(), Handle::current().id());
+        let patience = Box::pin(sleep(Duration::ZERO));
+        Self { connection, host, opened_at: now, used_at: now, patience, runtime }
+    }
+
+    /// The connection, and a timer that ends after `time`.
+    pub(super) fn used(&mut self, time: Duration) -> (&mut PgConnection, Pin<&mut Sleep>) {
+        self.used_at = Instant::now();
+        let runtime = Handle::current().id();
+        match self.used_at.checked_add(time) {
+            Some(end) if runtime == self.runtime => self.patience.as_mut().reset(end),
+            // The runtime it was made in may not run now, or be gone. And `sleep` knows what to do with a time without end.
+            _ => self.patience.set(sleep(time)),
+        }
+        self.runtime = runtime;
+        (&mut self.connection, self.patience.as_mut())
+    }
+
+    /// Whether a pool of these options would not use it any more.
+    pub(super) fn is_old(&self, options: &PgPoolOptions) -> bool {
+        let now = Instant::now();
+        let is_past = |since, limit: Option<Duration>| limit.is_some_and(|limit| now - since > limit);
+        is_past(self.opened_at, options.get_max_lifetime())
+            || is_past(self.used_at, options.get_idle_timeout())
+    }
 }
 
 #[derive(Debug)]
@@ -93,15 +128,17 @@ impl Queue {
     pub(super) fn refuse(&self) -> Batch {
         let mut state = self.state();
         state.refused_at = Some(Instant::now());
-        state.put(None);
-        if self.is_led(&state, 0) { Batch(Vec::new()) } else { Batch(state.waiting.drain(..).collect()) }
+        self.put_none(&mut state)
     }
 
-    /// Takes back what the end of a runtime left. Those who wait are returned.
+    /// Takes back what the end of a runtime left, as [`refuse`](Self::refuse) does.
     pub(super) fn abandon(&self) -> Batch {
-        let mut state = self.state();
+        self.put_none(&mut self.state())
+    }
+
+    fn put_none(&self, state: &mut State) -> Batch {
         state.put(None);
-        Batch(state.waiting.drain(..).collect())
+        if self.is_led(state, 0) { Batch(Vec::new()) } else { Batch(state.waiting.drain(..).collect()) }
     }
 
     /// Those who waited longest and still do, at most [`BATCH`].
@@ -165,5 +202,19 @@ impl Batch {
         for Request { answer, .. } in self.0 {
             let _ = answer.send(Err(error.clone()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_is_left_to_whoever_still_leads() {
+        let queue = Queue::new(2);
+        let turns = [queue.turn([1; 32]), queue.turn([2; 32])];
+        assert!(turns.iter().all(|turn| matches!(turn, Turn::Later { unopened: true, .. })));
+        assert!(queue.abandon().is_empty());
+        assert_eq!(queue.abandon().ids(), [[1; 32], [2; 32]]);
     }
 }
