@@ -74,7 +74,7 @@ async fn a_channel_whose_connection_was_cut_fails_and_can_be_opened_again() {
     let mut changes = store.watch().await.expect("works");
     let named = format!("FROM pg_stat_activity WHERE application_name = '{name}'");
     execute(&host, format!("SELECT pg_terminate_backend(pid) {named}")).await;
-    lost(&mut changes).await;
+    assert_eq!(lost(&mut changes).await, StoreErrorKind::Unavailable);
 
     let mut changes = store.watch().await.expect("works");
     let alice = connection("alice", 1);
@@ -82,7 +82,7 @@ async fn a_channel_whose_connection_was_cut_fails_and_can_be_opened_again() {
     write(&store, &alice, &refreshed(&alice)).await;
     assert_eq!(next(&mut changes).await, Change::Connection(alice.key.digest()));
     store.close().await;
-    lost(&mut changes).await;
+    assert_eq!(lost(&mut changes).await, StoreErrorKind::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -91,7 +91,7 @@ async fn a_channel_to_a_server_that_hangs_fails_by_itself() {
     let store = PostgresStore::connect(&server.url()).await.expect("the server works");
     let mut changes = store.watch().await.expect("works");
     let server = on_server(server, Postgres::pause).await;
-    lost(&mut changes).await;
+    assert_eq!(lost(&mut changes).await, StoreErrorKind::Unavailable);
     let _server = on_server(server, Postgres::resume).await;
     store.watch().await.expect("works");
 }
@@ -117,7 +117,7 @@ async fn turning_the_triggers_off_ends_channels_and_opening_one_turns_them_on() 
     let (store, host, schema) = fresh().await;
     let mut changes = store.watch().await.expect("works");
     execute(&host, format!("ALTER TABLE {schema}.vault_connections DISABLE TRIGGER USER")).await;
-    lost(&mut changes).await;
+    assert_eq!(lost(&mut changes).await, StoreErrorKind::Unavailable);
 
     let mut changes = store.watch().await.expect("works");
     let alice = connection("alice", 1);
