@@ -329,7 +329,7 @@ async fn a_connection_older_than_the_pool_allows_is_replaced() {
         let first = number(&world.host, format!("SELECT max(pid)::bigint {named}")).await;
         store.read(&world.records[0].key).await.expect("works");
         let others = number(&world.host, format!("SELECT count(*) {named} AND pid <> {first}")).await;
-        assert_eq!(others, 1);
+        assert!(others >= 1, "another one has answered");
         store.close().await;
         while world.connections().await > 0 {
             tokio::task::yield_now().await;

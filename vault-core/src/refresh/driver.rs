@@ -198,9 +198,9 @@ impl Driver {
     /// Whether it is still the very access token that the provider refused.
     fn is_rejected(&self, at: &At) -> bool {
         let there = at.tokens().access(&self.goal.audience);
-        self.goal
-            .rejected
-            .is_some_and(|digest| there.is_some_and(|access| digest == digest_of(&access.token)))
+        self.goal.rejected.is_some_and(|digest| {
+            there.is_some_and(|access| digest == digest_of(&access.token, access.obtained_at))
+        })
     }
 
     /// What is to be refreshed: the generation that the caller found wanting, or a later one that has nothing for its

@@ -188,7 +188,9 @@ pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Re
     // A refresh for another audience leaves it as it is.
     let rejected = current.incarnation == token.opened.incarnation
         && (current.generation == token.opened.generation
-            || found.is_some_and(|found| current.token(found) == token.expose_secret()));
+            || found.is_some_and(|found| {
+                digest_of(current.token(found), found.obtained_at) == digest_of_token(token)
+            }));
     if let Some(found) = found.filter(|found| !rejected && outlives(*found, core.now())) {
         let (opened, audience) = (Held::Own(current), token.audience.clone());
         return Ok(AccessToken { key, opened, found, audience });
@@ -198,7 +200,7 @@ pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Re
         current.incarnation,
         current.generation,
         &token.audience,
-        rejected.then(|| digest_of(token.expose_secret())),
+        rejected.then(|| digest_of_token(token)),
     );
     refreshed(core, key, goal, core.settings.wait, None, &[]).await
 }
@@ -263,8 +265,15 @@ pub(super) fn goal(
     Goal { key: key.clone(), incarnation, generation, audience: audience.to_owned(), rejected }
 }
 
-pub(super) fn digest_of(token: &str) -> [u8; 32] {
-    *blake3::hash(token.as_bytes()).as_bytes()
+/// Tells one access token from the next, also where a provider gives the same text again.
+pub(super) fn digest_of(token: &str, obtained_at: Timestamp) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&obtained_at.as_millis().to_be_bytes()).update(token.as_bytes());
+    hasher.finalize().into()
+}
+
+fn digest_of_token(token: &AccessToken) -> [u8; 32] {
+    digest_of(token.expose_secret(), token.found.obtained_at)
 }
 
 fn check_active(key: &ConnectionKey, opened: &Opened) -> Result<(), Error> {
