@@ -20,7 +20,7 @@ const SLOW: Duration = Duration::from_secs(400);
 pub(super) fn check(history: &History, facts: &Facts, modes: &[Mode], verdict: &mut Verdict) {
     let mut state = State::default();
     for (index, entry) in history.entries().iter().enumerate() {
-        state.sends(facts, modes, index, entry, verdict);
+        state.sends(history, facts, modes, index, entry, verdict);
         state.writes(index, entry, verdict);
         state.answers(history, facts, index, entry, verdict);
         at_rest(index, entry, verdict);
@@ -52,7 +52,15 @@ struct State {
 }
 
 impl State {
-    fn sends(&mut self, facts: &Facts, modes: &[Mode], index: usize, entry: &Entry, verdict: &mut Verdict) {
+    fn sends(
+        &mut self,
+        history: &History,
+        facts: &Facts,
+        modes: &[Mode],
+        index: usize,
+        entry: &Entry,
+        verdict: &mut Verdict,
+    ) {
         let (Some(pid), conn) = (entry.pid, entry.conn) else { return };
         match (&entry.what, conn) {
             (What::Leased { until, .. } | What::Renewed { until, .. }, Some(conn)) => {
@@ -68,18 +76,19 @@ impl State {
             (What::Killed, _) => self.under_way.retain(|_, (sender, _)| *sender != pid),
             (What::Sent { call, spent }, Some(conn)) => {
                 let mut wrong = |why: &str| verdict.violation("R1", Some(conn), index, why);
+                // Two flights of one process, one of which slept through its lease, are as two processes.
                 let twice = self.under_way.values().any(|(sender, tag)| (*sender, *tag) == (pid, *spent));
-                self.under_way.insert(*call, (pid, *spent));
-                // No gate stops a process whose clock slept; several of its flights may have.
-                if facts.was_frozen(pid, entry.at.saturating_sub(WAIT * 10), entry.at) {
-                    return;
-                }
-                if twice {
+                if twice && !facts.was_frozen(pid, entry.at.saturating_sub(WAIT * 10), entry.at) {
                     wrong("the same process sends the same token twice at once");
                 }
+                self.under_way.insert(*call, (pid, *spent));
                 let Some(leased) = facts.leased_before(pid, conn, index) else {
                     return wrong("a process sends that never had the lease");
                 };
+                let since = history.entries()[leased].at;
+                if facts.was_frozen(pid, since, entry.at) {
+                    return;
+                }
                 match self.leases.get(&conn) {
                     Some((holder, until)) if *holder == pid && *until > entry.at => {
                         if *until < entry.at + HTTP_TIMEOUT {
