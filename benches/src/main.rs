@@ -91,6 +91,10 @@ fn profile(store: &str, reads: u64) -> Outcome {
     };
     match store {
         "memory" => read(&runtime.block_on(memory::seed(size))),
+        "cache" => {
+            let setup = runtime.block_on(memory::seed(size));
+            read(&runtime.block_on(setup.cached()))
+        }
         "sqlite" => read(&runtime.block_on(Sqlite::seed(size)).setup),
         "postgres" => {
             read(&runtime.block_on(Postgres::seed(&std::env::var("VAULT_TEST_POSTGRES")?, size)).setup)

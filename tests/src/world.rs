@@ -12,7 +12,7 @@ use vault_core::connector::Connector;
 use vault_core::event::{Event, Observer};
 use vault_core::{
     AccessToken, Callback, ClientSecret, Error, KeyRing, NewConnector, OwnerHandle, Provider, SessionBinding,
-    Vault, VaultBuilder,
+    TokenRequest, Vault, VaultBuilder,
 };
 use vault_http::GuardedHttp;
 use vault_testkit::clock::ManualClock;
@@ -374,6 +374,20 @@ impl World {
     /// Those of a token read.
     pub async fn token(&self, user: &str) -> Result<AccessToken, Error> {
         self.note(self.user(user).token(self.connector.id()).await)
+    }
+
+    /// A read of `user`'s token through `vault`, with what `ask` adds, for a task of its own.
+    pub fn reads<F>(
+        &self,
+        vault: &Vault,
+        user: &str,
+        ask: F,
+    ) -> impl Future<Output = Result<AccessToken, Error>> + Send + use<F>
+    where
+        F: for<'a> FnOnce(TokenRequest<'a>) -> TokenRequest<'a> + Send,
+    {
+        let (owner, connector) = (vault.user(user), self.connector.id().clone());
+        async move { ask(owner.token(&connector)).await }
     }
 
     /// Has the canary look at a result.

@@ -158,7 +158,8 @@ async fn a_slot_named_after_an_account_that_holds_another_is_not_overwritten() {
 async fn more_scopes_are_a_new_consent_and_a_new_token() {
     let world = World::start().await;
     world.connect("alice").await.expect("connects");
-    let read = world.user("alice").token(world.connector.id()).require_scopes(["calendar.write"]);
+    let alice = world.user("alice");
+    let read = alice.token(world.connector.id()).require_scopes(["calendar.write"]);
     let missing = vec!["calendar.write".to_owned()];
     assert_refused(world.note(read.await), ErrorKind::MissingScopes { missing }, "calendar.write");
 
@@ -166,7 +167,7 @@ async fn more_scopes_are_a_new_consent_and_a_new_token() {
     let wider = world.connecting("alice").scopes(scopes);
     let connected = world.connect_as(wider, "alice").await.expect("connects");
     assert_eq!(connected.scopes().collect::<Vec<_>>(), scopes);
-    let read = world.user("alice").token(world.connector.id()).require_scopes(["calendar.write"]);
+    let read = alice.token(world.connector.id()).require_scopes(["calendar.write"]);
     let token = world.note(read.await).expect("a token");
     let known = world.provider.describe(token.expose_secret()).expect("known");
     assert!(known.scopes.contains(&"calendar.write".to_owned()));

@@ -274,7 +274,8 @@ async fn only_what_meets_the_request_is_served_from_memory() {
     let cached = Cached::start(&world, TokenCache::new()).await;
     world.clock.advance(Duration::from_secs(60));
     cached.read("alice").await.expect("a token");
-    let request = || cached.vault.user("alice").token(world.connector.id());
+    let alice = cached.vault.user("alice");
+    let request = || alice.token(world.connector.id());
     let calls = || (cached.faults.calls("connections.read"), cached.faults.total_calls());
 
     cached.faults.reset();

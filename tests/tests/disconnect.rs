@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use vault_core::event::Event;
 use vault_core::id::{ConnectorId, Slot};
-use vault_core::{ClientSecret, Disconnected, ErrorKind, Maintenance, Provider, TokenRequest};
+use vault_core::{AccessToken, ClientSecret, Disconnected, Error, ErrorKind, Maintenance, Provider};
 use vault_testkit::simulator::{ClientAuth, Endpoint, Fault, Revocation, Simulator, TokenState};
 use vault_tests::World;
 
@@ -191,8 +191,8 @@ async fn disconnect_slot(world: &World, name: &str) -> Disconnected {
     world.note(gone).expect("a disconnect")
 }
 
-fn token_of(world: &World, name: &str) -> TokenRequest {
-    world.user("alice").token(world.connector.id()).slot(slot(name))
+async fn token_of(world: &World, name: &str) -> Result<AccessToken, Error> {
+    world.user("alice").token(world.connector.id()).slot(slot(name)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

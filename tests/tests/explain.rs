@@ -47,7 +47,7 @@ async fn a_refresh_under_way_its_failure_and_its_loss_are_told() {
     world.expire_tokens();
     world.provider.inject(Endpoint::Token, Fault::unavailable("0").after_acting());
     let gate = world.provider.hold_next(Endpoint::Token);
-    let reading = tokio::spawn(world.user("alice").token(world.connector.id()).into_future());
+    let reading = tokio::spawn(world.reads(&world.vault, "alice", |read| read));
     gate.arrived().await;
     let during = explained(&world).await;
     assert_eq!(during.lease.expect("held").fence, 1);

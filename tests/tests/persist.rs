@@ -18,7 +18,7 @@ async fn due() -> World {
 }
 
 fn reading(world: &World) -> JoinHandle<Result<AccessToken, Error>> {
-    tokio::spawn(world.user("alice").token(world.connector.id()).into_future())
+    tokio::spawn(world.reads(&world.vault, "alice", |read| read))
 }
 
 /// A read whose tokens the store does not take: they are held in memory.

@@ -33,8 +33,7 @@ async fn due(world: WorldBuilder) -> World {
 }
 
 fn reading(world: &World, vault: &Vault) -> JoinHandle<Result<AccessToken, Error>> {
-    let token = vault.user("alice").token(world.connector.id()).wait_at_most(Duration::from_secs(300));
-    tokio::spawn(token.into_future())
+    tokio::spawn(world.reads(vault, "alice", |read| read.wait_at_most(Duration::from_secs(300))))
 }
 
 async fn read(world: &World, vault: &Vault) -> Result<AccessToken, Error> {
@@ -136,8 +135,7 @@ async fn r05_after_a_crash_maintenance_asks_again_while_the_leeway_lasts() {
     // After the marker it writes nothing any more.
     faults.on_method("connections.put", 2, StoreFault::Hang);
     faults.always_on_method("connections.renew_lease", StoreFault::Fail(StoreErrorKind::Unavailable));
-    let fresh = crashing.user("alice").token(world.connector.id()).fresh();
-    let _never = tokio::spawn(fresh.into_future());
+    let _never = tokio::spawn(world.reads(&crashing, "alice", |read| read.fresh()));
     gate.arrived().await;
 
     // The lease has lapsed, and so has the time that the request may take.
@@ -164,7 +162,7 @@ async fn a_live_token_is_served_while_another_processs_send_settles() {
     faults.on_method("connections.put", 1, StoreFault::HangAfter);
     faults.always_on_method("connections.renew_lease", StoreFault::Fail(StoreErrorKind::Unavailable));
     let hour = Duration::from_secs(2 * 60 * 60);
-    let longer = |vault: &Vault| vault.user("alice").token(world.connector.id()).min_ttl(hour).into_future();
+    let longer = |vault: &Vault| world.reads(vault, "alice", move |read| read.min_ttl(hour));
     let _never = tokio::spawn(longer(&crashing));
     world.clock.wait_for_sleepers(2).await;
     while faults.calls("connections.put") < 1 {

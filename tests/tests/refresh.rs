@@ -20,7 +20,7 @@ async fn due() -> World {
 
 /// Reads alice's token in a task of its own.
 fn reading(world: &World, vault: &Vault) -> JoinHandle<Result<AccessToken, Error>> {
-    tokio::spawn(vault.user("alice").token(world.connector.id()).into_future())
+    tokio::spawn(world.reads(vault, "alice", |read| read))
 }
 
 async fn stored_generation(owner: &OwnerHandle) -> u64 {
@@ -32,7 +32,7 @@ async fn r01_two_hundred_tasks_make_one_request() {
     let world = due().await;
     let mut tasks = JoinSet::new();
     for _ in 0..200 {
-        tasks.spawn(world.user("alice").token(world.connector.id()).into_future());
+        tasks.spawn(world.reads(&world.vault, "alice", |read| read));
     }
     let mut tokens: Vec<_> = Vec::new();
     while let Some(done) = tasks.join_next().await {
@@ -236,13 +236,12 @@ async fn r22_tokens_for_different_audiences_are_asked_for_at_once_and_never_shar
     let reads: Vec<_> = (0..30)
         .map(|n| {
             let vault = if n % 2 == 0 { &world.vault } else { &second };
-            let read = vault.user("alice").token(world.connector.id());
             let audience = [None, Some(FILES), Some(MAIL)][n % 3];
-            let read = match audience {
+            let read = world.reads(vault, "alice", move |read| match audience {
                 None => read,
                 Some(audience) => read.audience(audience),
-            };
-            (audience, tokio::spawn(read.into_future()))
+            });
+            (audience, tokio::spawn(read))
         })
         .collect();
     let mut tokens = std::collections::BTreeMap::new();
@@ -260,7 +259,8 @@ async fn r22_tokens_for_different_audiences_are_asked_for_at_once_and_never_shar
 
     // They are stored side by side.
     for (audience, token) in &tokens {
-        let read = second.user("alice").token(world.connector.id()).audience(audience.unwrap_or_default());
+        let alice = second.user("alice");
+        let read = alice.token(world.connector.id()).audience(audience.unwrap_or_default());
         assert_eq!(world.note(read.await).expect("stored").expose_secret(), token);
     }
     assert_eq!(world.provider.refreshes().len(), 3);
@@ -304,8 +304,8 @@ async fn an_audience_that_the_provider_refuses_costs_nobody_anything() {
 async fn an_audience_is_refused_where_the_provider_is_not_known_to_heed_it() {
     let world = World::start().await;
     world.connect("alice").await.expect("alice connects");
-    let read = world.user("alice").token(world.connector.id()).audience(FILES);
-    let error = world.note(read.await).expect_err("it would get the usual token");
+    let read = world.user("alice").token(world.connector.id()).audience(FILES).await;
+    let error = world.note(read).expect_err("it would get the usual token");
     assert_eq!(*error.kind(), ErrorKind::InvalidInput);
     assert!(error.to_string().contains("audience"), "{error}");
     assert_eq!(world.provider.refreshes().len(), 0);
@@ -317,8 +317,9 @@ async fn a_longer_life_is_had_by_a_refresh_but_not_by_one_after_another() {
     let world = World::start().await;
     world.connect("alice").await.expect("alice connects");
     let long = || async {
-        let token = world.user("alice").token(world.connector.id()).min_ttl(Duration::from_secs(2 * 60 * 60));
-        world.note(token.await).expect("a token").generation()
+        let hours = Duration::from_secs(2 * 60 * 60);
+        let token = world.user("alice").token(world.connector.id()).min_ttl(hours).await;
+        world.note(token).expect("a token").generation()
     };
     assert_eq!(long().await, 1, "as long as this provider's get");
     world.clock.advance(Duration::from_secs(31));
@@ -330,7 +331,8 @@ async fn a_longer_life_is_had_by_a_refresh_but_not_by_one_after_another() {
 async fn a_fresh_token_is_asked_for_at_once_and_never_a_stored_one() {
     let world = World::start().await;
     world.connect("alice").await.expect("alice connects");
-    let fresh = || world.user("alice").token(world.connector.id()).fresh().into_future();
+    let alice = world.user("alice");
+    let fresh = || alice.token(world.connector.id()).fresh().into_future();
     assert_eq!(world.note(fresh().await).expect("a token").generation(), 2);
     assert_eq!(world.note(fresh().await).expect("it is as fresh as can be").generation(), 2);
     world.clock.advance(Duration::from_secs(31));
@@ -344,8 +346,8 @@ async fn a_fresh_token_is_asked_for_at_once_and_never_a_stored_one() {
 async fn nobody_waits_longer_than_asked_to_and_the_refresh_goes_on() {
     let world = due().await;
     let gate = world.provider.hold_next(Endpoint::Token);
-    let patient = world.user("alice").token(world.connector.id()).wait_at_most(Duration::from_secs(5));
-    let waiting = tokio::spawn(patient.into_future());
+    let patient = world.reads(&world.vault, "alice", |read| read.wait_at_most(Duration::from_secs(5)));
+    let waiting = tokio::spawn(patient);
     gate.arrived().await;
     world.clock.wait_for_sleepers(3).await;
     world.clock.advance(Duration::from_secs(5));
@@ -364,8 +366,8 @@ async fn while_somebody_else_holds_the_lease_a_live_token_is_served_and_an_ended
     world.clock.advance(Duration::from_secs(31));
     world.sql("UPDATE vault_connections SET lease_holder = x'00', lease_until = 1 << 52").await;
 
-    let token = world.user("alice").token(world.connector.id()).min_ttl(Duration::from_secs(2 * 60 * 60));
-    let waiting = tokio::spawn(token.into_future());
+    let longer = world.reads(&world.vault, "alice", |read| read.min_ttl(Duration::from_secs(2 * 60 * 60)));
+    let waiting = tokio::spawn(longer);
     world.clock.wait_for_sleepers(2).await;
     world.clock.advance(Duration::from_secs(30));
     assert_eq!(world.note(waiting.await.expect("no panic")).expect("the live one").generation(), 1);
@@ -401,10 +403,8 @@ async fn a_provider_that_is_down_or_a_connector_switched_off_leaves_a_live_token
     let world = World::start().await;
     world.connect("alice").await.expect("alice connects");
     world.clock.advance(Duration::from_secs(31));
-    let read = || {
-        let token = world.user("alice").token(world.connector.id());
-        token.min_ttl(Duration::from_secs(2 * 60 * 60)).into_future()
-    };
+    let alice = world.user("alice");
+    let read = || alice.token(world.connector.id()).min_ttl(Duration::from_secs(2 * 60 * 60)).into_future();
     world.provider.inject(Endpoint::Token, Fault::error(503, "temporarily_unavailable"));
     assert_eq!(world.note(read().await).expect("the live one").generation(), 1);
     let off = ConnectorUpdate::new().enabled(false);

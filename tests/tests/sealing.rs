@@ -68,7 +68,8 @@ async fn e02_blobs_of_another_purpose_slot_or_generation_do_not_open() {
     let cross = "UPDATE vault_connections SET credential =
         (SELECT credential FROM vault_connections WHERE slot = 'default') WHERE slot = 'work'";
     assert_eq!(world.sql(cross).await, 1);
-    let read = world.user("alice").token(world.connector.id()).slot(Slot::new("work").expect("a good slot"));
+    let alice = world.user("alice");
+    let read = alice.token(world.connector.id()).slot(Slot::new("work").expect("a good slot"));
     assert_corrupt(world.note(read.await), "work");
 
     // An older generation, put back in today's place.
@@ -133,7 +134,7 @@ async fn e02_a_row_moved_during_a_refresh_is_not_handed_out() {
         "UPDATE vault_connections SET lease_holder = x'00', lease_until = 1 << 52 WHERE owner_id = 'alice'";
     world.sql(held).await;
 
-    let reading = tokio::spawn(world.user("alice").token(world.connector.id()).into_future());
+    let reading = tokio::spawn(world.reads(&world.vault, "alice", |read| read));
     // The caller's patience, and the driver's look at the lease.
     world.clock.wait_for_sleepers(2).await;
     move_bob_to_alice(&world).await;
@@ -273,7 +274,7 @@ async fn e09_random_bytes_that_fail_after_the_reply_do_not_lose_the_tokens() {
     world.expire_tokens();
 
     let gate = world.provider.hold_next_reply(Endpoint::Token);
-    let reading = tokio::spawn(vault.user("alice").token(world.connector.id()).into_future());
+    let reading = tokio::spawn(world.reads(&vault, "alice", |read| read));
     gate.arrived().await;
     drought.begin();
     gate.release();

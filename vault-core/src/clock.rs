@@ -1,7 +1,7 @@
 //! Time, passed in: the wall clock for what is stored, a monotonic one for what is waited for.
 
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 
@@ -77,7 +77,12 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The wall clock.
     fn now(&self) -> SystemTime;
 
-    /// Time since some fixed point in this process.
+    /// The same, as it is stored. To be provided only by a clock that gets there faster.
+    fn timestamp(&self) -> Timestamp {
+        self.now().into()
+    }
+
+    /// Time since some fixed point, the same for as long as this process runs.
     fn monotonic(&self) -> Duration;
 
     /// Waits for `span`. Cancel safe: dropping the future ends the wait and nothing else.
@@ -85,33 +90,70 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 }
 
 /// The system's clocks, waiting with tokio's timer.
-#[derive(Debug, Clone, Copy)]
-pub struct SystemClock {
-    start: Instant,
-}
+///
+/// On Linux they are the coarse ones, which are up to a tick of the kernel's behind (1 to 10 ms) and a fraction as costly
+/// to read: two readings of the precise ones would be half of what a token out of the cache costs.
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct SystemClock;
 
 impl SystemClock {
-    /// Starts its monotonic time now.
+    /// All of them tell the same time.
     #[must_use]
-    pub fn new() -> Self {
-        Self { start: Instant::now() }
+    pub const fn new() -> Self {
+        Self
     }
 }
 
-impl Default for SystemClock {
-    fn default() -> Self {
-        Self::new()
+#[cfg(target_os = "linux")]
+mod system {
+    use std::time::Duration;
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    use super::Timestamp;
+
+    pub(super) fn timestamp() -> Timestamp {
+        let time = clock_gettime(ClockId::RealtimeCoarse);
+        Timestamp(time.tv_sec * 1_000 + time.tv_nsec / 1_000_000)
+    }
+
+    pub(super) fn monotonic() -> Duration {
+        let time = clock_gettime(ClockId::MonotonicCoarse);
+        // It counts from the start of the machine.
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod system {
+    use std::sync::LazyLock;
+    use std::time::{Duration, Instant, SystemTime};
+
+    use super::Timestamp;
+
+    pub(super) fn timestamp() -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    pub(super) fn monotonic() -> Duration {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        START.elapsed()
     }
 }
 
 #[async_trait]
 impl Clock for SystemClock {
     fn now(&self) -> SystemTime {
-        SystemTime::now()
+        system::timestamp().into()
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        system::timestamp()
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        system::monotonic()
     }
 
     async fn sleep(&self, span: Duration) {

@@ -111,7 +111,7 @@ impl Core {
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now().into()
+        self.clock.timestamp()
     }
 
     /// The same, when the monotonic clock has just said `monotonic`: clocks are most of what a cache hit costs.

@@ -7,6 +7,8 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
+use quick_cache::Equivalent;
+
 use crate::entropy::{Entropy, EntropyError};
 
 /// The longest identifier, in bytes.
@@ -254,6 +256,36 @@ impl ConnectionKey {
             hasher.update(part.as_bytes());
         }
         hasher.finalize().into()
+    }
+}
+
+/// A [`ConnectionKey`] whose parts lie with those who have them. Looks the same up.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(crate) struct KeyParts<'a> {
+    pub(crate) tenant: &'a TenantId,
+    pub(crate) owner: &'a Owner,
+    pub(crate) connector: &'a ConnectorId,
+    pub(crate) slot: &'a Slot,
+}
+
+impl KeyParts<'_> {
+    pub(crate) fn to_key(self) -> ConnectionKey {
+        ConnectionKey {
+            tenant: self.tenant.clone(),
+            owner: self.owner.clone(),
+            connector: self.connector.clone(),
+            slot: self.slot.clone(),
+        }
+    }
+}
+
+impl Equivalent<ConnectionKey> for KeyParts<'_> {
+    fn equivalent(&self, key: &ConnectionKey) -> bool {
+        // What differs most comes first.
+        *self.owner == key.owner
+            && *self.connector == key.connector
+            && *self.tenant == key.tenant
+            && *self.slot == key.slot
     }
 }
 

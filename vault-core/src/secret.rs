@@ -45,43 +45,59 @@ impl fmt::Debug for SecretString {
 
 /// Secret bytes, such as a request body that carries a refresh token.
 #[derive(Default)]
-pub struct SecretBytes(Vec<u8>);
+pub struct SecretBytes {
+    buffer: Vec<u8>,
+    /// Where they begin: what lies in front is not worth moving all of them for.
+    start: usize,
+}
 
 impl SecretBytes {
     /// Takes ownership; the bytes are wiped when this is dropped.
     #[must_use]
     pub const fn new(secret: Vec<u8>) -> Self {
-        Self(secret)
+        Self { buffer: secret, start: 0 }
     }
 
     /// The bytes themselves.
     #[must_use]
     pub fn expose_secret(&self) -> &[u8] {
-        &self.0
+        &self.buffer[self.start..]
     }
 
     pub(crate) const fn capacity(&self) -> usize {
-        self.0.capacity()
+        self.buffer.capacity()
+    }
+
+    /// Leaves the first `len` bytes out.
+    pub(crate) fn skip(&mut self, len: usize) {
+        self.start = self.buffer.len().min(self.start + len);
     }
 
     /// Wipes everything behind the first `len` bytes.
     pub(crate) fn truncate(&mut self, len: usize) {
-        if let Some(rest) = self.0.get_mut(len..) {
+        let end = self.start + len;
+        if let Some(rest) = self.buffer.get_mut(end..) {
             rest.zeroize();
         }
-        self.0.truncate(len);
+        self.buffer.truncate(end);
     }
 
     /// Gives the bytes away; wiping them is then the taker's part.
     #[must_use]
     pub fn into_exposed(mut self) -> Vec<u8> {
-        std::mem::take(&mut self.0)
+        let len = self.buffer.len() - self.start;
+        self.buffer.copy_within(self.start.., 0);
+        self.start = 0;
+        self.truncate(len);
+        std::mem::take(&mut self.buffer)
     }
 }
 
 impl Drop for SecretBytes {
     fn drop(&mut self) {
-        self.0.zeroize();
+        // As slices, which is many bytes at a time; `Vec` itself wipes byte by byte.
+        self.buffer.as_mut_slice().zeroize();
+        self.buffer.spare_capacity_mut().zeroize();
     }
 }
 
@@ -116,5 +132,17 @@ mod tests {
         assert_eq!(format!("{:?}", SecretString::new("canary")), "[secret]");
         assert_eq!(format!("{:#?}", SecretBytes::new(b"canary".to_vec())), "[secret]");
         assert!(!format!("{:?}", ClientSecret::new("canary")).contains("canary"));
+    }
+
+    #[test]
+    fn what_is_left_out_in_front_and_cut_off_behind_is_not_exposed() {
+        let mut secret = SecretBytes::new(b"len:secret:rest".to_vec());
+        secret.skip(4);
+        secret.truncate(6);
+        assert_eq!(secret.expose_secret(), b"secret");
+        assert_eq!(secret.into_exposed(), b"secret");
+        let mut short = SecretBytes::new(b"ab".to_vec());
+        short.skip(4);
+        assert_eq!(short.expose_secret(), b"");
     }
 }

@@ -33,7 +33,7 @@ impl StoreClock {
         const MARGIN: Duration = Duration::from_secs(1);
         let monotonic = self.own.monotonic();
         let before = self.at(monotonic);
-        let wall = Timestamp::from(self.own.now()).as_millis();
+        let wall = self.own.timestamp().as_millis();
         self.from_wall.store(now.as_millis().saturating_sub(wall), Ordering::Relaxed);
         self.from_monotonic.store(now.as_millis().saturating_sub(millis(monotonic)), Ordering::Relaxed);
         before.saturating_since(now) > MARGIN
@@ -41,7 +41,7 @@ impl StoreClock {
 
     /// The same as `now`, when our monotonic clock has just said `monotonic`.
     pub(crate) fn at(&self, monotonic: Duration) -> Timestamp {
-        let wall = Timestamp::from(self.own.now()).as_millis();
+        let wall = self.own.timestamp().as_millis();
         let by_wall = wall.saturating_add(self.from_wall.load(Ordering::Relaxed));
         let by_monotonic = match self.from_monotonic.load(Ordering::Relaxed) {
             UNKNOWN => UNKNOWN,
@@ -58,7 +58,11 @@ fn millis(monotonic: Duration) -> i64 {
 #[async_trait]
 impl Clock for StoreClock {
     fn now(&self) -> SystemTime {
-        self.at(self.own.monotonic()).into()
+        self.timestamp().into()
+    }
+
+    fn timestamp(&self) -> Timestamp {
+        self.at(self.own.monotonic())
     }
 
     fn monotonic(&self) -> Duration {

@@ -49,18 +49,20 @@ impl Kernel {
     pub(crate) fn read(&mut self, conn: usize) {
         let Some((slot, vault)) = self.anybody() else { return };
         let (owner, connector) = self.owner(&vault, conn);
-        let mut request = owner.token(&connector);
         let asked_write = self.rng.chance(0.2);
-        if asked_write {
-            request = request.require_scopes(["write"]);
-        }
         let fresh = self.rng.chance(0.1);
-        if fresh {
-            request = request.fresh();
-        }
         let what = if fresh { "fresh" } else { "token" };
         let op = Op { conn: Some(conn), what, asked_write };
-        self.ask(slot, op, async move { Reply::Token(request.await) });
+        self.ask(slot, op, async move {
+            let mut request = owner.token(&connector);
+            if asked_write {
+                request = request.require_scopes(["write"]);
+            }
+            if fresh {
+                request = request.fresh();
+            }
+            Reply::Token(request.await)
+        });
     }
 
     fn reject(&mut self, conn: usize, token: Arc<AccessToken>) {

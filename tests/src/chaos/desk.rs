@@ -90,7 +90,8 @@ impl Desk {
     }
 
     async fn token(&self, read: &Read, wait: Duration) -> Result<AccessToken, Error> {
-        let request = self.vault.user(&*read.user).token(self.connector().await?).wait_at_most(wait);
+        let owner = self.vault.user(&*read.user);
+        let request = owner.token(self.connector().await?).wait_at_most(wait);
         if read.fresh { request.fresh().await } else { request.await }
     }
 

@@ -26,7 +26,7 @@ pub(super) async fn s02_tokens_that_cannot_be_stored_are_held_and_stored_later(b
     let world = due(backend).await;
     let (second, _faults) = world.second_vault().await;
     let gate = world.provider.hold_next_reply(Endpoint::Token);
-    let reading = tokio::spawn(world.user("alice").token(world.connector.id()).into_future());
+    let reading = tokio::spawn(world.reads(&world.vault, "alice", |read| read));
     gate.arrived().await;
     world.faults.always_on_method("connections.put", Fault::Fail(StoreErrorKind::Unavailable));
     gate.release();

@@ -80,7 +80,8 @@ async fn k17_a_reconnect_that_was_cancelled_leaves_alone_what_it_would_have_repl
     world.connect("alice").await.expect("connects");
     let second = world.connecting("alice").slot(other.clone());
     world.connect_as(second, "alice").await.expect("connects");
-    let read = || world.user("alice").token(world.connector.id()).slot(other.clone()).into_future();
+    let alice = world.user("alice");
+    let read = || alice.token(world.connector.id()).slot(other.clone()).into_future();
     let before = world.note(read().await).expect("a token");
 
     // Disconnecting one slot cancels what is under way for the other.

@@ -14,8 +14,8 @@ async fn crowd(users: usize) -> World {
     world
 }
 
-fn of(world: &World, n: usize) -> impl Future<Output = Result<AccessToken, Error>> {
-    world.user(&format!("user {n}")).token(world.connector.id()).into_future()
+async fn of(world: &World, n: usize) -> Result<AccessToken, Error> {
+    world.user(&format!("user {n}")).token(world.connector.id()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,12 +14,13 @@ mod tests;
 mod told;
 
 use std::fmt;
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use quick_cache::Weighter;
 use quick_cache::sync::Cache as Bounded;
+use quick_cache::{Equivalent, Weighter};
 
 pub(crate) use self::follow::look_after;
 pub(crate) use self::told::Told;
@@ -174,7 +175,11 @@ impl Cache {
     }
 
     /// The token of that connection, if it may be served. Allocates nothing.
-    pub(crate) fn get(&self, key: &ConnectionKey, now: Duration) -> Option<Arc<Opened>> {
+    pub(crate) fn get(
+        &self,
+        key: &(impl Hash + Equivalent<ConnectionKey>),
+        now: Duration,
+    ) -> Option<Arc<Opened>> {
         let entry = self.kept.get(key).filter(|entry| self.is_current(&entry.mark, now))?;
         match entry.what {
             What::Token(opened) => Some(opened),

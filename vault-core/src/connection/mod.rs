@@ -28,8 +28,8 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// As a token read would find it.
     pub(crate) fn opened(&self) -> Result<Opened, Error> {
-        let ConnectionRecord { status, incarnation, generation, .. } = self.record;
-        Opened::of(status, incarnation, generation, &self.tokens)
+        let ConnectionRecord { key, status, incarnation, generation, .. } = &self.record;
+        Opened::of(key, *status, *incarnation, *generation, &self.tokens)
     }
 }
 
@@ -42,7 +42,7 @@ impl Core {
         };
         let packed = Packed::parse(key, &bytes)?;
         let plain = self.open_packed(key, packed).await?;
-        let opened = Opened::new(packed.status, packed.incarnation, packed.generation, plain)?;
+        let opened = Opened::new(key, packed.status, packed.incarnation, packed.generation, plain)?;
         Ok(Some(match cache {
             Some((cache, mark)) => cache.keep(key, mark, opened),
             None => Held::Own(opened),
@@ -63,7 +63,7 @@ impl Core {
             return Ok(None);
         };
         let plain = self.open_whole(key, &record).await?;
-        Opened::new(record.status, record.incarnation, record.generation, plain).map(Some)
+        Opened::new(key, record.status, record.incarnation, record.generation, plain).map(Some)
     }
 
     pub(crate) async fn open_record(

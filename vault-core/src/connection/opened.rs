@@ -7,21 +7,22 @@ use serde::Deserialize;
 use super::{Credential, DEFAULT_AUDIENCE, TokenSet};
 use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind};
-use crate::id::Incarnation;
+use crate::id::{ConnectionKey, Incarnation};
 use crate::secret::{SecretBytes, SecretString};
 use crate::store::ConnectionStatus;
 
 /// What a token read found: the part of a credential that it may need, in the one buffer that it was opened into. Nothing
 /// is copied out of there, and the buffer is wiped when dropped.
 pub(crate) struct Opened {
+    pub(crate) key: ConnectionKey,
     pub(crate) status: ConnectionStatus,
     pub(crate) incarnation: Incarnation,
     pub(crate) generation: u64,
     plain: SecretBytes,
     /// Where the list of access tokens starts.
-    access: usize,
+    access: u32,
     /// Where the connection config starts.
-    config: usize,
+    config: u32,
     first: Option<Found>,
     /// The first one's text once more, where many will ask for it.
     text: Option<SecretString>,
@@ -51,14 +52,15 @@ pub(crate) struct Found {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) obtained_at: Timestamp,
     pub(crate) refresh_after: Timestamp,
-    token: (usize, usize),
-    scopes: usize,
+    token: (u32, u32),
+    scopes: u32,
 }
 
 impl Opened {
     /// `plain` as [`Credential::encode`] wrote it. What token reads have no use for, refresh tokens above all, is wiped
     /// here.
     pub(crate) fn new(
+        key: &ConnectionKey,
         status: ConnectionStatus,
         incarnation: Incarnation,
         generation: u64,
@@ -68,23 +70,30 @@ impl Opened {
             .ok_or_else(|| Error::new(ErrorKind::CorruptRecord, "a sealed credential does not decode"))?;
         let Layout { access, config, end, first } = layout;
         plain.truncate(end);
-        Ok(Self { status, incarnation, generation, plain, access, config, first, text: None })
+        let key = key.clone();
+        Ok(Self { key, status, incarnation, generation, plain, access, config, first, text: None })
     }
 
     /// The same of tokens that are not sealed.
     pub(crate) fn of(
+        key: &ConnectionKey,
         status: ConnectionStatus,
         incarnation: Incarnation,
         generation: u64,
         tokens: &TokenSet,
     ) -> Result<Self, Error> {
-        Self::new(status, incarnation, generation, Credential::encode(tokens)?)
+        Self::new(key, status, incarnation, generation, Credential::encode(tokens)?)
     }
 
     /// For many to read: that the usual token is text is found out once, not each time.
     pub(crate) fn shared(mut self) -> Arc<Self> {
-        self.text = self.first.map(|first| SecretString::new(self.token(first)));
+        self.text = self.first.as_ref().map(|first| SecretString::new(self.token(first)));
         Arc::new(self)
+    }
+
+    /// The access token for the provider's usual audience.
+    pub(crate) const fn usual(&self) -> Option<&Found> {
+        self.first.as_ref()
     }
 
     /// The access token for that audience.
@@ -97,18 +106,18 @@ impl Opened {
         all.find(|(other, _)| *other == audience).map(|(_, found)| found)
     }
 
-    pub(crate) fn token(&self, found: Found) -> &str {
-        if let (Some(text), Some(first)) = (&self.text, self.first)
+    pub(crate) fn token(&self, found: &Found) -> &str {
+        if let (Some(text), Some(first)) = (&self.text, &self.first)
             && first.token == found.token
         {
             return text.expose_secret();
         }
-        let (start, end) = found.token;
+        let (start, end) = (index(found.token.0), index(found.token.1));
         std::str::from_utf8(&self.plain.expose_secret()[start..end]).expect("it was text when it was found")
     }
 
     /// The scopes of that access token.
-    pub(crate) fn scopes(&self, found: Found) -> impl Iterator<Item = &str> {
+    pub(crate) fn scopes(&self, found: &Found) -> impl Iterator<Item = &str> {
         self.walk(found.scopes).list::<&str>()
     }
 
@@ -121,8 +130,8 @@ impl Opened {
         self.plain.capacity() + self.text.as_ref().map_or(0, |text| text.expose_secret().len())
     }
 
-    fn walk(&self, at: usize) -> Walk<'_> {
-        Walk { bytes: self.plain.expose_secret(), at }
+    fn walk(&self, at: u32) -> Walk<'_> {
+        Walk { bytes: self.plain.expose_secret(), at: index(at) }
     }
 }
 
@@ -134,8 +143,8 @@ impl fmt::Debug for Opened {
 
 /// Where things lie in an encoded credential.
 struct Layout {
-    access: usize,
-    config: usize,
+    access: u32,
+    config: u32,
     end: usize,
     first: Option<Found>,
 }
@@ -145,16 +154,20 @@ impl Layout {
         let mut walk = Walk { bytes: plain, at: 0 };
         // `Credential::OAuth`, so far the only kind.
         walk.take::<u32>().filter(|kind| *kind == 0)?;
-        let access = walk.at;
+        let access = walk.position()?;
         let mut first = None;
         for _ in 0..walk.take::<u32>()? {
             let (audience, found) = walk.access()?;
             first = first.or(Some(found).filter(|_| audience == DEFAULT_AUDIENCE));
         }
-        let config = walk.at;
+        let config = walk.position()?;
         walk.skip_list::<(&str, &str)>()?;
         Some(Self { access, config, end: walk.at, first })
     }
+}
+
+fn index(position: u32) -> usize {
+    usize::try_from(position).unwrap_or(usize::MAX)
 }
 
 /// Reads values one after the other where postcard wrote them.
@@ -165,6 +178,11 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
+    /// Always there: what can be sealed is far shorter.
+    fn position(&self) -> Option<u32> {
+        u32::try_from(self.at).ok()
+    }
+
     fn take<T: Deserialize<'a>>(&mut self) -> Option<T> {
         let (value, rest) = postcard::take_from_bytes(self.bytes.get(self.at..)?).ok()?;
         self.at = self.bytes.len() - rest.len();
@@ -175,10 +193,11 @@ impl<'a> Walk<'a> {
     fn access(&mut self) -> Option<(&'a str, Found)> {
         let audience = self.take()?;
         let token: &str = self.take()?;
-        let token = (self.at - token.len(), self.at);
+        let end = self.position()?;
+        let token = (end - u32::try_from(token.len()).ok()?, end);
         let expires_at = self.take()?;
         let (obtained_at, refresh_after) = (self.take()?, self.take()?);
-        let scopes = self.at;
+        let scopes = self.position()?;
         self.skip_list::<&str>()?;
         Some((audience, Found { expires_at, obtained_at, refresh_after, token, scopes }))
     }
@@ -197,6 +216,7 @@ impl<'a> Walk<'a> {
 pub(crate) mod tests {
     use super::*;
     use crate::connection::{Access, Grant, TokenSet};
+    use crate::id::{ConnectorId, Owner, Slot, TenantId};
 
     fn tokens() -> TokenSet {
         let access = |audience: &str, expires_at: Option<i64>, scopes: &[&str]| Access {
@@ -232,26 +252,35 @@ pub(crate) mod tests {
     pub(crate) fn an_opened(incarnation: u8, generation: u64) -> Opened {
         let plain = Credential::encode(&tokens()).expect("encodes");
         let incarnation = Incarnation::from_bytes([incarnation; 16]);
-        Opened::new(ConnectionStatus::Active, incarnation, generation, plain).expect("opens")
+        Opened::new(&key(), ConnectionStatus::Active, incarnation, generation, plain).expect("opens")
+    }
+
+    fn key() -> ConnectionKey {
+        ConnectionKey {
+            tenant: TenantId::default(),
+            owner: Owner::Shared,
+            connector: ConnectorId::new("connector").expect("valid"),
+            slot: Slot::default(),
+        }
     }
 
     fn opened(plain: SecretBytes) -> Result<Opened, Error> {
-        Opened::new(ConnectionStatus::Active, Incarnation::from_bytes([1; 16]), 3, plain)
+        Opened::new(&key(), ConnectionStatus::Active, Incarnation::from_bytes([1; 16]), 3, plain)
     }
 
     #[test]
     fn what_was_encoded_is_found_in_place() {
         let opened = opened(Credential::encode(&tokens()).expect("encodes")).expect("opens");
         let default = opened.access(DEFAULT_AUDIENCE).expect("there is one");
-        assert_eq!(opened.token(default), "token of \"\"");
+        assert_eq!(opened.token(&default), "token of \"\"");
         assert_eq!(default.expires_at, Some(Timestamp::from_millis(1_000)));
-        assert_eq!(opened.scopes(default).collect::<Vec<_>>(), ["read", "write"]);
+        assert_eq!(opened.scopes(&default).collect::<Vec<_>>(), ["read", "write"]);
         assert_eq!(opened.config().collect::<Vec<_>>(), [("site", "acme"), ("käse", "")]);
         let moments = (default.obtained_at, default.refresh_after);
         assert_eq!(moments, (Timestamp::from_millis(5), Timestamp::from_millis(7)));
         let files = opened.access("https://files.example/").expect("there is one");
-        assert_eq!(opened.token(files), "token of \"https://files.example/\"");
-        assert_eq!((files.expires_at, opened.scopes(files).count()), (None, 0));
+        assert_eq!(opened.token(&files), "token of \"https://files.example/\"");
+        assert_eq!((files.expires_at, opened.scopes(&files).count()), (None, 0));
         assert!(opened.access("https://mail.example/").is_none());
     }
 

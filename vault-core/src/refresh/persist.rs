@@ -107,8 +107,8 @@ impl Driver {
     fn announce_pending(&self, issued: &Issued) {
         let generation = issued.spent.generation + 1;
         self.core.report(&Event::PersistPending { key: self.goal.key.clone(), generation });
-        let incarnation = issued.spent.incarnation;
-        let opened = Opened::of(ConnectionStatus::Active, incarnation, generation, &issued.tokens);
+        let (key, incarnation) = (&self.goal.key, issued.spent.incarnation);
+        let opened = Opened::of(key, ConnectionStatus::Active, incarnation, generation, &issued.tokens);
         self.publish(opened.map(Opened::shared));
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use super::flight::Goal;
 use crate::clock::Timestamp;
-use crate::connection::{Found, Held, Opened, TokenSet};
+use crate::connection::{DEFAULT_AUDIENCE, Found, Held, Opened, TokenSet};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
-use crate::id::{ConnectionKey, Incarnation, Slot};
+use crate::id::{ConnectionKey, ConnectorId, Incarnation, KeyParts, Owner, Slot, TenantId};
 use crate::store::ConnectionStatus;
 use crate::token::AccessToken;
 
@@ -26,27 +26,38 @@ use crate::token::AccessToken;
 /// # Cancel safety
 /// Cancel safe: a refresh that this read began goes on in its own task, and its tokens are stored.
 #[must_use = "nothing happens before it is awaited"]
-pub struct TokenRequest {
-    core: Arc<Core>,
-    key: Result<ConnectionKey, Error>,
-    audience: String,
-    scopes: Vec<String>,
+pub struct TokenRequest<'a> {
+    core: &'a Arc<Core>,
+    scope: Result<&'a (TenantId, Owner), &'a Error>,
+    connector: &'a ConnectorId,
+    slot: Slot,
     min_ttl: Duration,
     wait: Duration,
     fresh: bool,
+    /// What few reads ask for; in a place of its own, so that the others are quick to hand around.
+    more: Option<Box<More>>,
 }
 
-impl TokenRequest {
-    pub(crate) fn new(core: Arc<Core>, key: Result<ConnectionKey, Error>) -> Self {
+#[derive(Debug, Default)]
+struct More {
+    audience: Box<str>,
+    scopes: Vec<String>,
+}
+
+impl<'a> TokenRequest<'a> {
+    #[inline]
+    pub(crate) fn new(
+        core: &'a Arc<Core>,
+        scope: Result<&'a (TenantId, Owner), &'a Error>,
+        connector: &'a ConnectorId,
+    ) -> Self {
         let (min_ttl, wait) = (core.settings.min_ttl, core.settings.wait);
-        Self { core, key, audience: String::new(), scopes: Vec::new(), min_ttl, wait, fresh: false }
+        Self { core, scope, connector, slot: Slot::default(), min_ttl, wait, fresh: false, more: None }
     }
 
     /// Which of the owner's accounts; the default slot when never called.
     pub fn slot(mut self, slot: Slot) -> Self {
-        if let Ok(key) = &mut self.key {
-            key.slot = slot;
-        }
+        self.slot = slot;
         self
     }
 
@@ -57,13 +68,13 @@ impl TokenRequest {
     /// Only for providers whose definition says how to ask (`refresh_policy.audience`); for others the read fails with
     /// [`ErrorKind::InvalidInput`].
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = audience.into();
+        self.more.get_or_insert_default().audience = audience.into().into_boxed_str();
         self
     }
 
     /// Refuses with [`ErrorKind::MissingScopes`] unless all of these were granted.
     pub fn require_scopes<S: Into<String>>(mut self, scopes: impl IntoIterator<Item = S>) -> Self {
-        self.scopes = scopes.into_iter().map(Into::into).collect();
+        self.more.get_or_insert_default().scopes = scopes.into_iter().map(Into::into).collect();
         self
     }
 
@@ -86,72 +97,85 @@ impl TokenRequest {
         self
     }
 
+    fn key(&self) -> Result<KeyParts<'_>, Error> {
+        let (tenant, owner) = self.scope.map_err(Clone::clone)?;
+        Ok(KeyParts { tenant, owner, connector: self.connector, slot: &self.slot })
+    }
+
     /// Out of the token cache, if it has one that will do.
     fn cached(&self) -> Option<(Arc<Opened>, Found)> {
-        let (Some(cache), Ok(key), false) = (&self.core.cache, &self.key, self.fresh) else { return None };
+        let (Some(cache), false) = (&self.core.cache, self.fresh) else { return None };
         let monotonic = self.core.clock.monotonic();
-        let opened = cache.get(key, monotonic)?;
-        let found = opened.access(&self.audience)?;
+        let opened = cache.get(&self.key().ok()?, monotonic)?;
+        let (audience, scopes) = match self.more.as_deref() {
+            Some(More { audience, scopes }) => (&**audience, &scopes[..]),
+            None => (DEFAULT_AUDIENCE, &[][..]),
+        };
+        let found = opened.access(audience)?;
         let will_do = opened.status == ConnectionStatus::Active
-            && self.scopes.iter().all(|scope| is_granted(&opened, found, scope))
-            && is_good_enough(&self.core, found, self.core.now_at(monotonic), self.min_ttl);
+            && scopes.iter().all(|scope| is_granted(&opened, found, scope))
+            && is_good_enough(self.core, found, self.core.now_at(monotonic), self.min_ttl);
         will_do.then_some((opened, found))
     }
 
     #[tracing::instrument(name = "vault.token", skip_all)]
     async fn answer(self) -> Result<AccessToken, Error> {
-        let Self { core, key, audience, scopes, min_ttl, wait, fresh } = self;
-        let key = key?;
+        let key = self.key()?.to_key();
+        let Self { core, min_ttl, wait, fresh, more, .. } = self;
+        let More { audience, scopes } = more.map(|more| *more).unwrap_or_default();
         // Step 0.
         let opened = core.read(&key).await?.ok_or_else(|| not_connected(&key))?;
         check_active(&key, &opened)?;
         let found = opened.access(&audience);
         if let Some(found) = found {
             check_scopes(&key, &opened, found, &scopes)?;
-            if !fresh && is_good_enough(&core, found, core.now(), min_ttl) {
-                return Ok(AccessToken { key, opened, found, audience });
+            if !fresh && is_good_enough(core, found, core.now(), min_ttl) {
+                return Ok(AccessToken::new(opened, found, audience));
             }
         }
         let goal = goal(&key, opened.incarnation, opened.generation, &audience, None);
         let fallback = found.filter(|_| !fresh).map(|found| (opened, found));
-        refreshed(&core, key, goal, wait, fallback, &scopes).await
+        // Few reads come here: their futures need not make every read's larger.
+        Box::pin(refreshed(core, key, goal, wait, fallback, &scopes)).await
     }
 }
 
-impl IntoFuture for TokenRequest {
+impl<'a> IntoFuture for TokenRequest<'a> {
     type Output = Result<AccessToken, Error>;
-    type IntoFuture = TokenFuture;
+    type IntoFuture = TokenFuture<'a>;
 
-    fn into_future(self) -> TokenFuture {
+    #[inline]
+    fn into_future(self) -> TokenFuture<'a> {
         TokenFuture(Stage::Asked(self))
     }
 }
 
 /// A [`TokenRequest`] that is awaited.
 #[must_use = "nothing happens before it is awaited"]
-pub struct TokenFuture(Stage);
+pub struct TokenFuture<'a>(Stage<'a>);
 
-type Reading = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
+type Reading<'a> = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send + 'a>>;
 
-enum Stage {
-    Asked(TokenRequest),
+enum Stage<'a> {
+    Asked(TokenRequest<'a>),
     /// The cache did not have it.
-    Reading(Reading),
+    Reading(Reading<'a>),
     Answered,
 }
 
-impl Future for TokenFuture {
+impl Future for TokenFuture<'_> {
     type Output = Result<AccessToken, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut reading: Reading = match std::mem::replace(&mut self.0, Stage::Answered) {
-            Stage::Asked(request) => match (request.cached(), request.key) {
-                (Some((opened, found)), Ok(key)) => {
-                    let (opened, audience) = (Held::Shared(opened), request.audience);
-                    return Poll::Ready(Ok(AccessToken { key, opened, found, audience }));
-                }
-                (_, key) => Box::pin(TokenRequest { key, ..request }.answer()),
-            },
+        if let Stage::Asked(request) = &mut self.0
+            && let Some((opened, found)) = request.cached()
+        {
+            let audience = request.more.take().map(|more| more.audience).unwrap_or_default();
+            self.0 = Stage::Answered;
+            return Poll::Ready(Ok(AccessToken::new(Held::Shared(opened), found, audience)));
+        }
+        let mut reading: Reading<'_> = match std::mem::replace(&mut self.0, Stage::Answered) {
+            Stage::Asked(request) => Box::pin(request.answer()),
             Stage::Reading(reading) => reading,
             Stage::Answered => panic!("awaited again after it had answered"),
         };
@@ -163,43 +187,43 @@ impl Future for TokenFuture {
     }
 }
 
-impl fmt::Debug for TokenFuture {
+impl fmt::Debug for TokenFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenFuture").finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for TokenRequest {
+impl fmt::Debug for TokenRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenRequest").field("key", &self.key).finish_non_exhaustive()
+        f.debug_struct("TokenRequest").field("key", &self.key()).finish_non_exhaustive()
     }
 }
 
 /// The provider refused `token`: whoever says so first has it refreshed, everybody gets the current one.
 pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Result<AccessToken, Error> {
-    let key = token.key.clone();
+    let key = token.connection().clone();
     if let Some(cache) = &core.cache {
         cache.forget(&key);
     }
     // From the primary: a replica might only know of older tokens than the rejected one.
     let current = core.load_opened(&key).await?.ok_or_else(|| not_connected(&key))?;
     check_active(&key, &current)?;
-    let found = current.access(&token.audience);
+    let audience = token.asked_audience();
+    let found = current.access(audience);
     // A refresh for another audience leaves it as it is.
-    let rejected = current.incarnation == token.opened.incarnation
-        && (current.generation == token.opened.generation
-            || found.is_some_and(|found| {
+    let rejected = current.incarnation == token.opened().incarnation
+        && (current.generation == token.opened().generation
+            || found.as_ref().is_some_and(|found| {
                 digest_of(current.token(found), found.obtained_at) == digest_of_token(token)
             }));
     if let Some(found) = found.filter(|found| !rejected && outlives(*found, core.now())) {
-        let (opened, audience) = (Held::Own(current), token.audience.clone());
-        return Ok(AccessToken { key, opened, found, audience });
+        return Ok(AccessToken::new(Held::Own(current), found, audience.into()));
     }
     let goal = goal(
         &key,
         current.incarnation,
         current.generation,
-        &token.audience,
+        audience,
         rejected.then(|| digest_of_token(token)),
     );
     refreshed(core, key, goal, core.settings.wait, None, &[]).await
@@ -215,7 +239,7 @@ async fn refreshed(
     scopes: &[String],
 ) -> Result<AccessToken, Error> {
     let hurried = fallback.as_ref().is_some_and(|(_, found)| outlives(*found, core.now()));
-    let audience = goal.audience.clone();
+    let audience = goal.audience.clone().into_boxed_str();
     let landing = tokio::select! {
         biased;
         landing = core.flights.join(core, goal, hurried) => landing,
@@ -230,12 +254,12 @@ async fn refreshed(
                 Error::new(ErrorKind::Contended, format!("{key}: refreshed for another audience meanwhile"))
             })?;
             check_scopes(&key, &opened, found, scopes)?;
-            Ok(AccessToken { key, opened: Held::Shared(opened), found, audience })
+            Ok(AccessToken::new(Held::Shared(opened), found, audience))
         }
         (Err(error), Some((opened, found)))
             if (error.is_retryable() || is_operators(&error)) && outlives(found, core.now()) =>
         {
-            Ok(AccessToken { key, opened, found, audience })
+            Ok(AccessToken::new(opened, found, audience))
         }
         (Err(error), _) => Err(error),
     }
@@ -273,7 +297,7 @@ pub(super) fn digest_of(token: &str, obtained_at: Timestamp) -> [u8; 32] {
 }
 
 fn digest_of_token(token: &AccessToken) -> [u8; 32] {
-    digest_of(token.expose_secret(), token.found.obtained_at)
+    digest_of(token.expose_secret(), token.found().obtained_at)
 }
 
 fn check_active(key: &ConnectionKey, opened: &Opened) -> Result<(), Error> {
@@ -284,7 +308,7 @@ fn check_active(key: &ConnectionKey, opened: &Opened) -> Result<(), Error> {
 }
 
 fn is_granted(opened: &Opened, found: Found, scope: &str) -> bool {
-    opened.scopes(found).any(|granted| granted == scope)
+    opened.scopes(&found).any(|granted| granted == scope)
 }
 
 fn check_scopes(key: &ConnectionKey, opened: &Opened, found: Found, scopes: &[String]) -> Result<(), Error> {

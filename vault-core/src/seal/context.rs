@@ -160,43 +160,49 @@ pub(super) struct AssociatedData {
 }
 
 impl AssociatedData {
+    /// Of nothing yet. What is as large as this is filled in place, not handed around.
+    pub(super) const fn new() -> Self {
+        Self { purpose: 0, len: HEADER_BYTES, bytes: [0; CAPACITY] }
+    }
+
     /// # Errors
     /// When the subject is too long; everything else in a context is bounded by its type.
-    pub(super) fn of_context(context: &Context<'_>) -> Result<Self, Error> {
+    pub(super) fn fill(&mut self, context: &Context<'_>) -> Result<(), Error> {
         if context.subject.is_some_and(|subject| subject.len() > MAX_ID_BYTES) {
             return Err(Error::new(
                 ErrorKind::InvalidInput,
                 format!("{context}: the subject is longer than {MAX_ID_BYTES} bytes"),
             ));
         }
-        let mut data = Self::empty(context.purpose);
-        data.push(tag::TENANT, &[], context.tenant.as_str().as_bytes());
+        self.begin(context.purpose);
+        self.push(tag::TENANT, &[], context.tenant.as_str().as_bytes());
         match context.owner {
-            Some(Owner::Shared) => data.push(tag::OWNER, &[0], &[]),
-            Some(Owner::User(user)) => data.push(tag::OWNER, &[1], user.as_str().as_bytes()),
+            Some(Owner::Shared) => self.push(tag::OWNER, &[0], &[]),
+            Some(Owner::User(user)) => self.push(tag::OWNER, &[1], user.as_str().as_bytes()),
             None => {}
         }
         if let Some(connector) = context.connector {
-            data.push(tag::CONNECTOR, &[], connector.as_str().as_bytes());
+            self.push(tag::CONNECTOR, &[], connector.as_str().as_bytes());
         }
         if let Some(slot) = context.slot {
-            data.push(tag::SLOT, &[], slot.as_str().as_bytes());
+            self.push(tag::SLOT, &[], slot.as_str().as_bytes());
         }
         if let Some(incarnation) = &context.incarnation {
-            data.push(tag::INCARNATION, &[], incarnation.as_bytes());
+            self.push(tag::INCARNATION, &[], incarnation.as_bytes());
         }
         if let Some(generation) = context.generation {
-            data.push(tag::GENERATION, &[], &generation.to_be_bytes());
+            self.push(tag::GENERATION, &[], &generation.to_be_bytes());
         }
         if let Some(subject) = context.subject {
-            data.push(tag::SUBJECT, &[], subject);
+            self.push(tag::SUBJECT, &[], subject);
         }
-        Ok(data)
+        Ok(())
     }
 
     /// What a data key of `scope` is bound to.
     pub(super) fn of_scope(scope: &KeyScope) -> Self {
-        let mut data = Self::empty(Purpose::DataKey);
+        let mut data = Self::new();
+        data.begin(Purpose::DataKey);
         match scope {
             KeyScope::Tenant(tenant) => data.push(tag::TENANT, &[], tenant.as_str().as_bytes()),
             KeyScope::User(tenant, user) => {
@@ -210,7 +216,8 @@ impl AssociatedData {
 
     /// The fields as [`of_scope`](Self::of_scope) made them; `None` when there are more than ever can be.
     pub(super) fn of_wrapping(fields: &[u8]) -> Option<Self> {
-        let mut data = Self::empty(Purpose::DataKey);
+        let mut data = Self::new();
+        data.begin(Purpose::DataKey);
         data.len = HEADER_BYTES + fields.len();
         data.bytes.get_mut(HEADER_BYTES..data.len)?.copy_from_slice(fields);
         Some(data)
@@ -230,10 +237,10 @@ impl AssociatedData {
         &self.bytes[..self.len]
     }
 
-    fn empty(purpose: Purpose) -> Self {
-        let mut data = Self { purpose: purpose.code(), len: HEADER_BYTES, bytes: [0; CAPACITY] };
-        data.push(tag::PURPOSE, &[], &[purpose.code()]);
-        data
+    fn begin(&mut self, purpose: Purpose) {
+        self.purpose = purpose.code();
+        self.len = HEADER_BYTES;
+        self.push(tag::PURPOSE, &[], &[purpose.code()]);
     }
 
     /// Fits by the bounds that [`CAPACITY`] is made of.

@@ -143,7 +143,7 @@ impl<'a> Envelope<'a> {
             self.tag,
         )
         .map_err(|aead::Forged| OpenError::Tampered)?;
-        unpad(buffer)
+        unpad(SecretBytes::new(buffer))
     }
 }
 
@@ -198,14 +198,14 @@ const fn padded(len: usize) -> usize {
     (LENGTH_BYTES + len).next_multiple_of(STEP)
 }
 
-fn unpad(buffer: Vec<u8>) -> Result<SecretBytes, OpenError> {
-    let mut buffer = Zeroizing::new(buffer);
-    let len = buffer
+fn unpad(mut padded_text: SecretBytes) -> Result<SecretBytes, OpenError> {
+    let bytes = padded_text.expose_secret();
+    let len = bytes
         .first_chunk()
         .and_then(|length| usize::try_from(u32::from_be_bytes(*length)).ok())
-        .filter(|&len| len <= MAX_PLAINTEXT_BYTES && padded(len) == buffer.len())
+        .filter(|&len| len <= MAX_PLAINTEXT_BYTES && padded(len) == bytes.len())
         .ok_or(OpenError::Padding)?;
-    buffer.copy_within(LENGTH_BYTES..LENGTH_BYTES + len, 0);
-    buffer.truncate(len);
-    Ok(SecretBytes::new(std::mem::take(&mut *buffer)))
+    padded_text.skip(LENGTH_BYTES);
+    padded_text.truncate(len);
+    Ok(padded_text)
 }

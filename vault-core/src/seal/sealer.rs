@@ -1,12 +1,12 @@
 use std::sync::Arc;
 
 use super::context::{AssociatedData, Context};
-use super::data_keys::DataKeys;
+use super::data_keys::{DataKey, DataKeys};
 use super::envelope::{self, Envelope, MAX_PLAINTEXT_BYTES, OpenError};
 use super::ring::KeyRing;
 use crate::entropy::Entropy;
 use crate::error::{Error, ErrorKind};
-use crate::id::Owner;
+use crate::id::{DataKeyId, Owner};
 use crate::secret::SecretBytes;
 use crate::store::{KeyScope, KeyStore};
 
@@ -70,7 +70,8 @@ impl Sealer {
         let key = self.keys.active(&self.home(context)).await?;
         let mut random = [0; 32];
         self.entropy.fill(&mut random)?;
-        let mut associated = AssociatedData::of_context(context)?;
+        let mut associated = AssociatedData::new();
+        associated.fill(context)?;
         envelope::seal(&key.key, key.id, &mut associated, &random, plaintext).map_err(|envelope::TooLong| {
             Error::new(
                 ErrorKind::InvalidInput,
@@ -99,16 +100,18 @@ impl Sealer {
         let envelope = Envelope::parse(sealed).map_err(refuse)?;
         let key = match self.keys.cached(envelope.key_id) {
             Some(key) => key,
-            None => {
-                let (home, other) = (self.home(context), self.other(context));
-                self.keys.find(envelope.key_id, &home, other.as_ref()).await?
-            }
+            None => Box::pin(self.load(envelope.key_id, context)).await?,
         };
         if !covers(&key.scope, context) {
             return Err(refuse(OpenError::Tampered));
         }
-        let mut associated = AssociatedData::of_context(context)?;
+        let mut associated = AssociatedData::new();
+        associated.fill(context)?;
         envelope.open(&key.key, &mut associated).map_err(refuse)
+    }
+
+    async fn load(&self, id: DataKeyId, context: &Context<'_>) -> Result<Arc<DataKey>, Error> {
+        self.keys.find(id, &self.home(context), self.other(context).as_ref()).await
     }
 
     /// Whether the store has lost its canary since this process started, as when it was emptied. A new one is made then,

@@ -107,6 +107,7 @@ pub struct OwnerHandle {
 }
 
 impl OwnerHandle {
+    #[inline]
     pub(super) fn new(core: Arc<Core>, tenant: Result<TenantId, Error>, owner: Result<Owner, Error>) -> Self {
         Self { core, scope: tenant.and_then(|tenant| Ok((tenant, owner?))) }
     }
@@ -117,8 +118,9 @@ impl OwnerHandle {
     }
 
     /// The access token of a connection, fresh; `.await` the answer.
-    pub fn token(&self, connector: &ConnectorId) -> TokenRequest {
-        TokenRequest::new(Arc::clone(&self.core), self.key(connector, Slot::default()))
+    #[inline]
+    pub fn token<'a>(&'a self, connector: &'a ConnectorId) -> TokenRequest<'a> {
+        TokenRequest::new(&self.core, self.scope.as_ref(), connector)
     }
 
     /// All connections of this owner. No token material is loaded.

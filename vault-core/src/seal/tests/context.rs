@@ -34,7 +34,8 @@ impl Owned {
     }
 
     fn fields(&self) -> Vec<u8> {
-        let data = AssociatedData::of_context(&self.borrow()).expect("a short subject");
+        let mut data = AssociatedData::new();
+        data.fill(&self.borrow()).expect("a short subject");
         data.fields().to_vec()
     }
 }
@@ -113,7 +114,7 @@ fn the_longest_context_fits() {
 
     let too_long = Owned { subject: Some(vec![0; 256]), ..context };
     super::refused(
-        AssociatedData::of_context(&too_long.borrow()),
+        AssociatedData::new().fill(&too_long.borrow()),
         ErrorKind::InvalidInput,
         "subject is longer than 255 bytes",
     );

@@ -21,7 +21,9 @@ fn key(byte: u8) -> Key {
 }
 
 fn associated(context: &Context<'_>) -> AssociatedData {
-    AssociatedData::of_context(context).expect("a short subject")
+    let mut data = AssociatedData::new();
+    data.fill(context).expect("a short subject");
+    data
 }
 
 fn sealed(context: &Context<'_>, plaintext: &[u8]) -> Vec<u8> {
