@@ -1,5 +1,7 @@
 //! The token cache: what it serves, and what it must not.
 
+mod processes;
+mod storm;
 mod told;
 
 use std::sync::Arc;
