@@ -18,7 +18,7 @@ pub use self::canary::Canary;
 pub use self::checks::assert_refused;
 pub use self::polled::polled;
 pub use self::world::{
-    BINDING, Events, KEYS, World, WorldBuilder, binding, other_binding, run_on, run_until,
+    BINDING, CACHES, Events, KEYS, World, WorldBuilder, binding, other_binding, run_on, run_until,
 };
 
 /// The README's program, run as a doc test.

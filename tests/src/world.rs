@@ -12,7 +12,7 @@ use vault_core::connector::Connector;
 use vault_core::event::{Event, Observer};
 use vault_core::{
     AccessToken, Callback, ClientSecret, Error, KeyRing, NewConnector, OwnerHandle, Provider, SessionBinding,
-    TokenRequest, Vault, VaultBuilder,
+    TokenCache, TokenRequest, Vault, VaultBuilder,
 };
 use vault_http::GuardedHttp;
 use vault_testkit::clock::ManualClock;
@@ -26,6 +26,9 @@ use crate::backend::{Backend, Memory, SqliteFile};
 pub const BINDING: &str = "the session of the user's own browser";
 /// The key of every scenario. Several vaults on one database need the same.
 pub const KEYS: &str = "k1:c2Nhbi1mb3ItdGhpcy1rZXktMDEyMzQ1Njc4OWFiY2Q=";
+/// Options for what must hold without a token cache, and with one.
+pub const CACHES: [fn(VaultBuilder) -> VaultBuilder; 2] =
+    [|builder| builder, |builder| builder.token_cache(TokenCache::new())];
 /// Where the provider sends the browser back to.
 const REDIRECT_URI: &str = "https://app.example.com/connect/callback";
 

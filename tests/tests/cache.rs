@@ -1,5 +1,7 @@
 //! The token cache: what it serves, and what it must not.
 
+mod processes;
+mod storm;
 mod told;
 
 use std::sync::Arc;
@@ -233,6 +235,40 @@ async fn v06_while_the_line_is_cut_every_read_asks_the_store() {
     line.until_asked(before + 1).await;
     assert_eq!(cached.generation("alice").await, (1, 1), "a new watch starts with nothing");
     assert_eq!(cached.generation("alice").await, (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v06_who_was_told_of_a_disconnect_is_not_served_the_token_after_it() {
+    let world = World::builder().in_memory().start().await;
+    world.connect("alice").await.expect("alice connects");
+    let cached = Cached::start(&world, TokenCache::new()).await;
+    cached.read("alice").await.expect("a token");
+    world.user("alice").disconnect(world.connector.id()).await.expect("disconnects");
+
+    let asked = cached.vault.user("alice").token(world.connector.id()).fresh().await;
+    assert_refused(world.note(asked), ErrorKind::NotConnected, "alice");
+    assert_refused(cached.read("alice").await, ErrorKind::NotConnected, "alice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v06_who_was_given_another_connection_s_token_is_not_served_the_earlier_one_after_it() {
+    let world = World::builder().in_memory().start().await;
+    world.connect("alice").await.expect("alice connects");
+    let cached = Cached::start(&world, TokenCache::new()).await;
+    cached.faults.on_method("connections.acquire_lease", 1, Fault::Delay(SECOND));
+    let sleepers = world.clock.sleepers();
+    let fresh = world.reads(&cached.vault, "alice", |read| read.fresh());
+    let (given, ()) = tokio::join!(fresh, async {
+        // The caller, and its refresh, which has read what there was.
+        world.clock.wait_for_sleepers(sleepers + 2).await;
+        world.user("alice").disconnect(world.connector.id()).await.expect("disconnects");
+        world.connect("alice").await.expect("alice connects again");
+        world.clock.advance(SECOND);
+    });
+    for token in [world.note(given), cached.read("alice").await] {
+        let token = token.expect("a token");
+        assert!(world.provider.is_live(token.expose_secret()), "the later connection's");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,7 +12,7 @@ use vault_core::store::StoreErrorKind;
 use vault_core::{AccessToken, Disconnected, Error, ErrorKind, Provider, ReauthReason, Vault};
 use vault_testkit::faults::Fault as StoreFault;
 use vault_testkit::simulator::{Endpoint, Fault, Rotation, Simulator, Switches};
-use vault_tests::{World, WorldBuilder, run_on};
+use vault_tests::{CACHES, World, WorldBuilder, run_on};
 
 /// As the simulator says, without any waits.
 fn hasty(provider: &Simulator) -> Provider {
@@ -252,15 +252,21 @@ async fn r08_a_reply_that_comes_after_a_newer_generation_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn r14_tokens_that_end_at_once_make_no_loop() {
-    for ttl in [0, 1] {
-        let world = due(World::builder()).await;
+    for (ttl, options) in [0, 1].into_iter().flat_map(|ttl| CACHES.map(|options| (ttl, options))) {
+        let world = due(World::builder().vault(options)).await;
         world.provider.switch(|switches| switches.access_ttl = Duration::from_secs(ttl));
         for round in 1..=3 {
-            for _ in 0..20 {
+            for second in 0..20 {
                 // The new token while it lives, and then to come back later.
-                match read(&world, &world.vault).await {
-                    Ok(token) => assert_eq!(token.generation(), round + 1),
-                    Err(error) => assert!(error.retry_after().is_some(), "{error}"),
+                for again in [false, true] {
+                    match read(&world, &world.vault).await {
+                        Ok(token) => {
+                            assert_eq!(token.generation(), round + 1);
+                            let is_new = second == 0 && !again;
+                            assert!(is_new || world.provider.is_live(token.expose_secret()), "{second}");
+                        }
+                        Err(error) => assert!(error.retry_after().is_some(), "{error}"),
+                    }
                 }
                 world.vault.maintain(10).await.expect("a pass");
                 world.clock.advance(Duration::from_secs(1));

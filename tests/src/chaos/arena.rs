@@ -95,6 +95,7 @@ impl Arena {
             authorize: Vec::new(),
             lease_ttl: options.lease_ttl,
             http_timeout: options.http_timeout,
+            cache: None,
             clock_ahead: 0,
             follow_store: false,
             trace: false,

@@ -7,6 +7,7 @@ use vault_core::id::ConnectorId;
 use vault_core::secret::SecretBytes;
 use vault_core::{AccessToken, Callback, ClientSecret, Error, NewConnector, Provider, Vault};
 use vault_http::GuardedHttp;
+use vault_testkit::faults::FaultStore;
 
 use super::clock::SkipClock;
 use super::protocol::{Command, Outcome, Read, Setup};
@@ -21,14 +22,22 @@ pub(super) struct Desk {
     vault: Vault,
     clock: SkipClock,
     steps: Steps,
+    stores: FaultStore,
     http: GuardedHttp,
     setup: Setup,
     connector: OnceCell<ConnectorId>,
 }
 
 impl Desk {
-    pub(super) fn new(vault: Vault, clock: SkipClock, steps: Steps, http: GuardedHttp, setup: Setup) -> Self {
-        Self { vault, clock, steps, http, setup, connector: OnceCell::new() }
+    pub(super) fn new(
+        vault: Vault,
+        clock: SkipClock,
+        steps: Steps,
+        stores: FaultStore,
+        http: GuardedHttp,
+        setup: Setup,
+    ) -> Self {
+        Self { vault, clock, steps, stores, http, setup, connector: OnceCell::new() }
     }
 
     pub(super) async fn execute(&self, command: Command) -> Outcome {
@@ -76,7 +85,12 @@ impl Desk {
 
     /// A host that is refused says so, and uses what it gets instead.
     async fn try_read(&self, read: &Read, wait: Duration) -> Result<Outcome, Error> {
+        let before = self.stores.total_calls();
         let token = self.token(read, wait).await?;
+        if read.show {
+            let calls = self.stores.total_calls() - before;
+            return Ok(Outcome::Shown { secret: token.expose_secret().to_owned(), calls });
+        }
         let Some(url) = &read.use_at else {
             return Ok(Outcome::Token { generation: token.generation(), status: None, second: false });
         };

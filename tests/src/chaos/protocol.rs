@@ -27,6 +27,8 @@ pub struct Setup {
     pub lease_ttl: Duration,
     /// The deadline of a request to the provider.
     pub http_timeout: Duration,
+    /// The token cache, where it is on.
+    pub cache: Option<Cached>,
     /// How far the wall clock is ahead, in milliseconds.
     pub clock_ahead: i64,
     /// Goes by the storage's clock, as vaults do; else by its own, so that time can be skipped.
@@ -39,6 +41,16 @@ impl fmt::Debug for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Setup").field("storage", &self.storage).finish_non_exhaustive()
     }
+}
+
+/// A vault's token cache.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_structs, reason = "of a test harness")]
+pub struct Cached {
+    /// Its bound.
+    pub max_age: Duration,
+    /// The storage once more, to hear from of other processes' changes. `None`: they are not heard of.
+    pub watch: Option<Storage>,
 }
 
 /// What a worker is asked to do.
@@ -105,6 +117,8 @@ pub struct Read {
     pub patience: Duration,
     /// Uses the tokens there, and tells what came of it.
     pub use_at: Option<String>,
+    /// Shows the token instead.
+    pub show: bool,
 }
 
 impl Read {
@@ -112,7 +126,8 @@ impl Read {
     #[must_use]
     pub fn of(user: &str) -> Self {
         let wait = Duration::from_secs(30);
-        Self { user: user.to_owned(), readers: 1, fresh: false, wait, patience: Duration::ZERO, use_at: None }
+        let patience = Duration::ZERO;
+        Self { user: user.to_owned(), readers: 1, fresh: false, wait, patience, use_at: None, show: false }
     }
 
     /// The same, with a refresh first.
@@ -204,6 +219,13 @@ pub enum Outcome {
         message: String,
         /// Whether the same call may succeed later.
         retryable: bool,
+    },
+    /// The token itself.
+    Shown {
+        /// The token.
+        secret: String,
+        /// The calls that the process made of its stores meanwhile. None: it came from memory.
+        calls: u64,
     },
     /// A token was handed out.
     Token {

@@ -1,14 +1,16 @@
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgPoolOptions;
 use vault_core::Stores;
-use vault_core::store::StoreError;
+use vault_core::store::{ConnectionWatch, StoreError};
 use vault_redis::RedisStore;
 use vault_sqlx::{PostgresOptions, SqliteStore};
 
+use super::relay::Relay;
 use crate::servers::{address, addresses, unique_name};
 
 /// A backend that several processes can share.
@@ -99,18 +101,35 @@ impl Storage {
         Self::Redis { nodes, cluster: true, prefix: unique_name() }
     }
 
-    /// Opens it.
+    /// The same data on the same server, through a [`Relay`] to it.
+    ///
+    /// # Panics
+    /// When there is no one server.
+    pub async fn relayed(&self) -> (Self, Relay) {
+        let mut relayed = self.clone();
+        let server = match &mut relayed {
+            Self::Postgres { url, .. } => url,
+            Self::Redis { nodes, cluster: false, .. } => &mut nodes[0],
+            Self::Sqlite { .. } | Self::Redis { cluster: true, .. } => panic!("not one server: {self:?}"),
+        };
+        let relay = Relay::to(server).await;
+        *server = relay.url();
+        (relayed, relay)
+    }
+
+    /// Opens it: the stores, and who tells of their changes, where the backend can.
     ///
     /// # Errors
     /// As the backend's.
-    pub async fn open(&self) -> Result<Stores, StoreError> {
+    pub async fn open(&self) -> Result<(Stores, Option<Arc<dyn ConnectionWatch>>), StoreError> {
         Ok(match self {
-            Self::Sqlite { path } => Stores::from_backend(SqliteStore::open(path).await?),
+            Self::Sqlite { path } => (Stores::from_backend(SqliteStore::open(path).await?), None),
             Self::Postgres { url, schema, patience } => {
                 // Dozens of processes share the server.
                 let pool = PgPoolOptions::new().max_connections(3).acquire_timeout(*patience);
                 let options = PostgresOptions::new().schema(schema)?.pool(pool);
-                Stores::from_backend(options.connect(url).await?)
+                let store = options.connect(url).await?;
+                (Stores::from_backend(store.clone()), Some(Arc::new(store)))
             }
             Self::Redis { nodes, cluster, prefix } => {
                 let builder = RedisStore::builder().prefix(prefix);
@@ -118,7 +137,7 @@ impl Storage {
                     true => builder.cluster(nodes.clone()).await?,
                     false => builder.connect(nodes[0].as_str()).await?,
                 };
-                Stores::from_backend(store)
+                (Stores::from_backend(store.clone()), Some(Arc::new(store)))
             }
         })
     }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use vault_core::event::{Event, Observer};
-use vault_core::{KeyRing, Vault};
+use vault_core::{KeyRing, TokenCache, Vault};
 use vault_http::GuardedHttp;
 use vault_testkit::faults::FaultStore;
 
 use super::clock::SkipClock;
 use super::desk::Desk;
-use super::protocol::{Answer, Command, Line, Order, Setup};
+use super::protocol::{Answer, Cached, Command, Line, Order, Setup};
 use super::steps::{Steps, Wire, say};
 use crate::KEYS;
 
@@ -47,10 +47,15 @@ pub async fn run() {
 async fn start(setup: Setup) -> Desk {
     let steps = Steps::new(setup.trace);
     let clock = SkipClock::new(setup.clock_ahead);
-    let stores = FaultStore::new(setup.storage.open().await.expect("the storage opens"));
+    let (stores, _) = setup.storage.open().await.expect("the storage opens");
+    let stores = FaultStore::new(stores).watched_by(steps.clone());
     let http = GuardedHttp::builder().danger_allow_loopback_http().build().expect("an HTTP client");
-    let vault = Vault::builder()
-        .stores(stores.watched_by(steps.clone()).stores())
+    let mut vault = Vault::builder();
+    if let Some(cached) = &setup.cache {
+        vault = vault.token_cache(cache(cached).await);
+    }
+    let vault = vault
+        .stores(stores.stores())
         .keys(KeyRing::from_text(KEYS).expect("a key"))
         .http(Wire { http: http.clone(), steps: steps.clone() })
         .redirect_uri(REDIRECT_URI)
@@ -62,7 +67,14 @@ async fn start(setup: Setup) -> Desk {
         .build()
         .await
         .expect("the vault starts");
-    Desk::new(vault, clock, steps, http, setup)
+    Desk::new(vault, clock, steps, stores, http, setup)
+}
+
+async fn cache(Cached { max_age, watch }: &Cached) -> TokenCache {
+    let cache = TokenCache::new().max_age(*max_age);
+    let Some(storage) = watch else { return cache };
+    let (_, watch) = storage.open().await.expect("the storage opens");
+    cache.watch(watch.expect("a backend that tells of changes"))
 }
 
 /// One answer for each reader, one for any other command.

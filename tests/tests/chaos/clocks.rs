@@ -57,7 +57,7 @@ pub(super) async fn r12_clocks_ten_minutes_apart(kind: Kind) -> Tally {
 
 /// Waits until the newest of the user's access tokens has ended, by the reckoning of whoever got it too: they count from
 /// the moment when it arrived.
-async fn until_ended(arena: &Arena, user: &str) {
+pub(crate) async fn until_ended(arena: &Arena, user: &str) {
     const ON_ITS_WAY: Duration = Duration::from_secs(2);
     let deadline = Instant::now() + Duration::from_secs(30);
     let newest = || {

@@ -1,15 +1,15 @@
 //! Many processes on one storage, killed, stopped and cut off. `cargo xtask chaos` runs the long form of each and prints a
 //! table; what is ignored here runs only there.
 
-mod clocks;
+pub(crate) mod clocks;
 mod kills;
 mod outages;
 mod peer;
 mod starts;
 mod stops;
-mod storms;
+pub(crate) mod storms;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_worker");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_worker");
 
 /// The scenarios of one backend. One that is `ignore` belongs to the long form alone.
 macro_rules! backend {

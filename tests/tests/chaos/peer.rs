@@ -111,6 +111,7 @@ identity = {{ source = "id_token" }}
             .to_vec(),
         lease_ttl: Duration::from_secs(3),
         http_timeout: Duration::from_millis(1400),
+        cache: None,
         clock_ahead: 0,
         follow_store: true,
         trace: true,

@@ -11,7 +11,7 @@ use vault_tests::chaos::{Arena, Kind, Options, Sends, Tally, Worker, sized};
 use super::PROGRAM;
 
 /// No lease lapses, however slow the machine: whoever sends twice did it without need. And if somebody does, the grant dies.
-pub(super) fn strictest() -> Options {
+pub(crate) fn strictest() -> Options {
     Options {
         rotation: Rotation::Family,
         settle: Some(1),
@@ -21,7 +21,7 @@ pub(super) fn strictest() -> Options {
 }
 
 /// The same read in all processes at once; all answers.
-pub(super) async fn everywhere(workers: &[Arc<Worker>], read: &Read) -> Vec<Answer> {
+pub(crate) async fn everywhere(workers: &[Arc<Worker>], read: &Read) -> Vec<Answer> {
     let mut reading = JoinSet::new();
     for worker in workers {
         let (worker, read) = (Arc::clone(worker), read.clone());

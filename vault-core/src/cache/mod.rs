@@ -4,6 +4,9 @@
 //! [`Mark`] before it goes to the store, and every change of a connection, as soon as it is known, moves that mark on. So
 //! what a change overtook is out of reach at once, even where it enters the cache only afterwards.
 //!
+//! Before a change is known, reads that overlap may find what was before it and what is after it, in any order. Where they
+//! contradict each other, or what a caller is told otherwise, nothing is kept: nobody goes back to what was before.
+//!
 //! Changes are known from three sides: this vault's own writes pass through `Told`, which wraps the store; other
 //! processes' arrive by a [`ConnectionWatch`], if there is one, which `follow` listens to; and what nobody tells ends
 //! with [`TokenCache::max_age`], counted from before the read, by the monotonic clock.
@@ -118,6 +121,8 @@ pub(crate) struct Cache {
 #[derive(Default)]
 struct Stripe {
     changes: AtomicU64,
+    /// How often a read found something else than others may still bring.
+    doubts: AtomicU64,
     /// Held while an entry is compared with what it replaces.
     writing: Mutex<()>,
 }
@@ -129,6 +134,7 @@ pub(crate) struct Mark {
     session: u64,
     stripe: usize,
     changes: u64,
+    doubts: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -157,6 +163,23 @@ impl What {
             Self::Removed => false,
         }
     }
+
+    /// Whether that is what was found.
+    fn is(&self, found: Option<&Opened>) -> bool {
+        let found = found.map(|found| (found.incarnation, found.generation, found.status));
+        match self {
+            Self::Token(kept) => found == Some((kept.incarnation, kept.generation, kept.status)),
+            Self::Written(incarnation, generation) => {
+                found.is_some_and(|found| (found.0, found.1) == (*incarnation, *generation))
+            }
+            Self::Removed => found.is_none(),
+        }
+    }
+}
+
+/// Whether these differ, and do not say which of them is newer.
+fn contradict(one: &Opened, other: &Opened) -> bool {
+    one.incarnation != other.incarnation || one.generation == other.generation && one.status != other.status
 }
 
 impl Cache {
@@ -191,7 +214,7 @@ impl Cache {
     pub(crate) fn mark(&self, key: &ConnectionKey, now: Duration) -> Mark {
         let stripe = stripe_of(&key.digest());
         let session = self.session.load(Ordering::Acquire);
-        Mark { read_at: now, session, stripe, changes: self.changes(stripe) }
+        Mark { read_at: now, session, stripe, changes: self.changes(stripe), doubts: self.doubts(stripe) }
     }
 
     /// Keeps what was read since `mark`, unless something has happened meanwhile.
@@ -201,14 +224,37 @@ impl Cache {
             What::Token(_) => true,
             What::Written(..) | What::Removed => self.is_young(old.mark.read_at, mark.read_at),
         });
-        let overtaken =
-            !self.is_current(&mark, mark.read_at) || old.is_some_and(|old| !old.what.yields_to(&opened));
+        if let Some(Entry { mark: since, what: What::Token(old) }) = &old
+            && contradict(old, &opened)
+            && self.is_current(since, mark.read_at)
+        {
+            self.doubt(key, mark.stripe);
+        }
+        let overtaken = !self.is_current(&mark, mark.read_at)
+            || mark.doubts != self.doubts(mark.stripe)
+            || old.is_some_and(|old| !old.what.yields_to(&opened));
         if overtaken {
             return Held::Own(opened);
         }
         let opened = opened.shared();
         self.kept.insert(key.clone(), Entry { mark, what: What::Token(Arc::clone(&opened)) });
         Held::Shared(opened)
+    }
+
+    /// A caller is told that this is what there is. If something else is kept, or about to be, that may be older, and is not
+    /// to be served after this.
+    pub(crate) fn found(&self, key: &ConnectionKey, found: Option<&Opened>) {
+        let stripe = stripe_of(&key.digest());
+        let _writing = self.lock(stripe);
+        if !self.kept.peek(key).is_some_and(|kept| kept.what.is(found)) {
+            self.doubt(key, stripe);
+        }
+    }
+
+    /// Two reads found different things, and which of them is newer is not known: neither is kept.
+    fn doubt(&self, key: &ConnectionKey, stripe: usize) {
+        self.stripes[stripe].doubts.fetch_add(1, Ordering::AcqRel);
+        let _ = self.kept.remove_if(key, |kept| matches!(kept.what, What::Token(_)));
     }
 
     /// Whatever was known of this connection holds no longer.
@@ -228,7 +274,7 @@ impl Cache {
         match left {
             Some((what, now)) => {
                 let session = self.session.load(Ordering::Acquire);
-                let mark = Mark { read_at: now, session, stripe, changes };
+                let mark = Mark { read_at: now, session, stripe, changes, doubts: self.doubts(stripe) };
                 self.kept.insert(key.clone(), Entry { mark, what });
             }
             None => drop(self.kept.remove(key)),
@@ -275,6 +321,10 @@ impl Cache {
 
     fn changes(&self, stripe: usize) -> u64 {
         self.stripes[stripe].changes.load(Ordering::Acquire)
+    }
+
+    fn doubts(&self, stripe: usize) -> u64 {
+        self.stripes[stripe].doubts.load(Ordering::Acquire)
     }
 
     fn lock(&self, stripe: usize) -> MutexGuard<'_, ()> {

@@ -70,7 +70,43 @@ fn a_generation_is_never_replaced_by_an_earlier_one_of_its_incarnation() {
     read(&cache, "alice", 1, 4);
     assert_eq!(generation(&cache, "alice"), Some(4));
     // Another process may have connected anew.
-    read(&cache, "alice", 2, 1);
+    for kept in [None, Some(1)] {
+        read(&cache, "alice", 2, 1);
+        assert_eq!(generation(&cache, "alice"), kept);
+    }
+}
+
+#[test]
+fn v06_who_was_told_of_a_later_incarnation_or_none_is_not_served_the_earlier_one_again() {
+    type Sees = fn(&Cache);
+    let ways: [Sees; 4] = [
+        |cache| read(cache, "alice", 2, 1),
+        |cache| cache.found(&key("alice"), Some(&an_opened(2, 1))),
+        |cache| cache.found(&key("alice"), Some(&an_opened(1, 2))),
+        |cache| cache.found(&key("alice"), None),
+    ];
+    for (n, see) in ways.into_iter().enumerate() {
+        // The earlier one is kept, or about to be, and no other process has told of the change yet.
+        for kept in [false, true] {
+            let cache = cache();
+            if kept {
+                read(&cache, "alice", 1, 1);
+            }
+            let mark = cache.mark(&key("alice"), START);
+            see(&cache);
+            cache.keep(&key("alice"), mark, an_opened(1, 1));
+            let served = cache.get(&key("alice"), START);
+            assert!(served.is_none(), "{n}, {kept}: {served:?}");
+        }
+    }
+}
+
+#[test]
+fn what_others_find_leaves_what_is_kept_of_it_and_of_others() {
+    let cache = cache();
+    read(&cache, "alice", 1, 1);
+    cache.found(&key("alice"), Some(&an_opened(1, 1)));
+    cache.found(&key("bob"), None);
     assert_eq!(generation(&cache, "alice"), Some(1));
 }
 

@@ -38,6 +38,7 @@ impl Core {
     pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Held>, Error> {
         let cache = self.cache.as_ref().map(|cache| (cache, cache.mark(key, self.clock.monotonic())));
         let Some(bytes) = self.stores.connections.read(key).await? else {
+            self.found(key, None);
             return Ok(None);
         };
         let packed = Packed::parse(key, &bytes)?;
@@ -60,10 +61,20 @@ impl Core {
     /// From the primary, as a token read finds it.
     pub(crate) async fn load_opened(&self, key: &ConnectionKey) -> Result<Option<Opened>, Error> {
         let Some(record) = self.stores.connections.get(key).await? else {
+            self.found(key, None);
             return Ok(None);
         };
         let plain = self.open_whole(key, &record).await?;
-        Opened::new(key, record.status, record.incarnation, record.generation, plain).map(Some)
+        let opened = Opened::new(key, record.status, record.incarnation, record.generation, plain)?;
+        self.found(key, Some(&opened));
+        Ok(Some(opened))
+    }
+
+    /// A caller is about to be told this, and the token cache must not say otherwise afterwards.
+    pub(crate) fn found(&self, key: &ConnectionKey, found: Option<&Opened>) {
+        if let Some(cache) = &self.cache {
+            cache.found(key, found);
+        }
     }
 
     pub(crate) async fn open_record(

@@ -67,9 +67,11 @@ impl Flights {
         let (publish, progress) = watch::channel(Progress::default());
         flights.insert(goal.clone(), progress.clone());
         let landed = Landed { flights: Arc::clone(&self.0), goal: goal.clone() };
+        let (key, here) = (goal.key.clone(), Arc::clone(core));
         let driver = Driver::new(Arc::clone(core), goal, publish);
         core.tasks.spawn(async move {
             let landing = driver.run().await;
+            here.found(&key, landing.as_ref().ok().map(AsRef::as_ref));
             // Before anybody hears of it: who asks again after a failure gets another try, not the old answer.
             drop(landed);
             driver.end(landing);

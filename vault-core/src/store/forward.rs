@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
-    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld, LeaseHolder,
-    ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    Changes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectionWatch,
+    ConnectorRecord, ConnectorStore, FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore,
+    LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord,
+    StoreError, Version,
 };
 use crate::clock::Timestamp;
 use crate::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
@@ -112,6 +113,14 @@ macro_rules! forward {
             }
             async fn delete_owed(&self, key: &ConnectionKey, id: RevocationId) -> Result<()> {
                 (**self).delete_owed(key, id).await
+            }
+        }
+
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<W: ConnectionWatch + ?Sized> ConnectionWatch for $pointer<W> {
+            async fn watch(&self) -> Result<Box<dyn Changes>> {
+                (**self).watch().await
             }
         }
 
