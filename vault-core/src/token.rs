@@ -24,6 +24,7 @@ struct Other {
 
 impl AccessToken {
     /// `found` is what `opened` has for `audience`.
+    #[inline]
     pub(crate) fn new(opened: Held, found: Found, audience: Box<str>) -> Self {
         let other = (*audience != *DEFAULT_AUDIENCE).then(|| Box::new(Other { audience, found }));
         Self { opened, other }
@@ -33,6 +34,7 @@ impl AccessToken {
         &self.opened
     }
 
+    #[inline]
     pub(crate) fn found(&self) -> &Found {
         match &self.other {
             Some(other) => &other.found,

@@ -67,6 +67,10 @@ fn key_path(key: &ConnectionKey) -> Path {
 }
 
 impl Connections {
+    fn credential(&self, key: &ConnectionKey) -> Option<Bytes> {
+        self.rows.get(key).map(|row| row.record.credential.clone())
+    }
+
     fn version(&self, key: &ConnectionKey) -> Option<Version> {
         self.rows.get(key).map(|row| row.record.version)
     }
@@ -183,8 +187,11 @@ fn count(limit: u32) -> usize {
 #[async_trait]
 impl ConnectionStore for MemoryStore {
     async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError> {
-        let connections = lock(&self.shared.connections);
-        Ok(connections.rows.get(key).map(|row| row.record.credential.clone()))
+        Ok(lock(&self.shared.connections).credential(key))
+    }
+
+    fn read_at_once(&self, key: &ConnectionKey) -> Option<Result<Option<Bytes>, StoreError>> {
+        Some(Ok(lock(&self.shared.connections).credential(key)))
     }
 
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>, StoreError> {

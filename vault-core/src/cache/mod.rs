@@ -234,7 +234,7 @@ impl Cache {
             || mark.doubts != self.doubts(mark.stripe)
             || old.is_some_and(|old| !old.what.yields_to(&opened));
         if overtaken {
-            return Held::Own(opened);
+            return Held::Own(Box::new(opened));
         }
         let opened = opened.shared();
         self.kept.insert(key.clone(), Entry { mark, what: What::Token(Arc::clone(&opened)) });

@@ -88,6 +88,10 @@ impl ConnectionStore for Told {
         self.inner.read(key).await
     }
 
+    fn read_at_once(&self, key: &ConnectionKey) -> Option<Result<Option<Bytes>>> {
+        self.inner.read_at_once(key)
+    }
+
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>> {
         self.inner.get(key).await
     }

@@ -37,7 +37,11 @@ impl Core {
     /// One store round trip; a replica may answer.
     pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Held>, Error> {
         let cache = self.cache.as_ref().map(|cache| (cache, cache.mark(key, self.clock.monotonic())));
-        let Some(bytes) = self.stores.connections.read(key).await? else {
+        let read = match self.stores.connections.read_at_once(key) {
+            Some(read) => read,
+            None => self.stores.connections.read(key).await,
+        };
+        let Some(bytes) = read? else {
             self.found(key, None);
             return Ok(None);
         };
@@ -46,7 +50,7 @@ impl Core {
         let opened = Opened::new(key, packed.status, packed.incarnation, packed.generation, plain)?;
         Ok(Some(match cache {
             Some((cache, mark)) => cache.keep(key, mark, opened),
-            None => Held::Own(opened),
+            None => Held::Own(Box::new(opened)),
         }))
     }
 

@@ -31,7 +31,7 @@ pub(crate) struct Opened {
 /// Whose it is: an access token's own, or others' as well: the token cache's, or those who waited for the same refresh.
 #[derive(Debug)]
 pub(crate) enum Held {
-    Own(Opened),
+    Own(Box<Opened>),
     Shared(Arc<Opened>),
 }
 
@@ -92,15 +92,18 @@ impl Opened {
     }
 
     /// The access token for the provider's usual audience.
+    #[inline]
     pub(crate) const fn usual(&self) -> Option<&Found> {
         self.first.as_ref()
     }
 
     /// The access token for that audience.
+    #[inline]
     pub(crate) fn access(&self, audience: &str) -> Option<Found> {
-        if audience == DEFAULT_AUDIENCE {
-            return self.first;
-        }
+        if audience == DEFAULT_AUDIENCE { self.first } else { self.search(audience) }
+    }
+
+    fn search(&self, audience: &str) -> Option<Found> {
         let mut walk = self.walk(self.access);
         let mut all = (0..walk.take::<u32>()?).map_while(|_| walk.access());
         all.find(|(other, _)| *other == audience).map(|(_, found)| found)

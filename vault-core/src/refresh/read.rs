@@ -103,7 +103,7 @@ impl<'a> TokenRequest<'a> {
     }
 
     /// Out of the token cache, if it has one that will do.
-    fn cached(&self) -> Option<(Arc<Opened>, Found)> {
+    fn cached(&mut self) -> Option<AccessToken> {
         let (Some(cache), false) = (&self.core.cache, self.fresh) else { return None };
         let monotonic = self.core.clock.monotonic();
         let opened = cache.get(&self.key().ok()?, monotonic)?;
@@ -113,9 +113,12 @@ impl<'a> TokenRequest<'a> {
         };
         let found = opened.access(audience)?;
         let will_do = opened.status == ConnectionStatus::Active
-            && scopes.iter().all(|scope| is_granted(&opened, found, scope))
-            && is_good_enough(self.core, found, self.core.now_at(monotonic), self.min_ttl);
-        will_do.then_some((opened, found))
+            && scopes.iter().all(|scope| is_granted(&opened, &found, scope))
+            && is_good_enough(self.core, &found, self.core.now_at(monotonic), self.min_ttl);
+        will_do.then(|| {
+            let audience = self.more.take().map(|more| more.audience).unwrap_or_default();
+            AccessToken::new(Held::Shared(opened), found, audience)
+        })
     }
 
     #[tracing::instrument(name = "vault.token", skip_all)]
@@ -128,8 +131,8 @@ impl<'a> TokenRequest<'a> {
         check_active(&key, &opened)?;
         let found = opened.access(&audience);
         if let Some(found) = found {
-            check_scopes(&key, &opened, found, &scopes)?;
-            if !fresh && is_good_enough(core, found, core.now(), min_ttl) {
+            check_scopes(&key, &opened, &found, &scopes)?;
+            if !fresh && is_good_enough(core, &found, core.now(), min_ttl) {
                 return Ok(AccessToken::new(opened, found, audience));
             }
         }
@@ -168,11 +171,10 @@ impl Future for TokenFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if let Stage::Asked(request) = &mut self.0
-            && let Some((opened, found)) = request.cached()
+            && let Some(token) = request.cached()
         {
-            let audience = request.more.take().map(|more| more.audience).unwrap_or_default();
             self.0 = Stage::Answered;
-            return Poll::Ready(Ok(AccessToken::new(Held::Shared(opened), found, audience)));
+            return Poll::Ready(Ok(token));
         }
         let mut reading: Reading<'_> = match std::mem::replace(&mut self.0, Stage::Answered) {
             Stage::Asked(request) => Box::pin(request.answer()),
@@ -216,8 +218,8 @@ pub(crate) async fn report_rejected(core: &Arc<Core>, token: &AccessToken) -> Re
             || found.as_ref().is_some_and(|found| {
                 digest_of(current.token(found), found.obtained_at) == digest_of_token(token)
             }));
-    if let Some(found) = found.filter(|found| !rejected && outlives(*found, core.now())) {
-        return Ok(AccessToken::new(Held::Own(current), found, audience.into()));
+    if let Some(found) = found.filter(|found| !rejected && outlives(found, core.now())) {
+        return Ok(AccessToken::new(Held::Own(Box::new(current)), found, audience.into()));
     }
     let goal = goal(
         &key,
@@ -238,7 +240,7 @@ async fn refreshed(
     fallback: Option<(Held, Found)>,
     scopes: &[String],
 ) -> Result<AccessToken, Error> {
-    let hurried = fallback.as_ref().is_some_and(|(_, found)| outlives(*found, core.now()));
+    let hurried = fallback.as_ref().is_some_and(|(_, found)| outlives(found, core.now()));
     let audience = goal.audience.clone().into_boxed_str();
     let landing = tokio::select! {
         biased;
@@ -253,11 +255,11 @@ async fn refreshed(
             let found = opened.access(&audience).ok_or_else(|| {
                 Error::new(ErrorKind::Contended, format!("{key}: refreshed for another audience meanwhile"))
             })?;
-            check_scopes(&key, &opened, found, scopes)?;
+            check_scopes(&key, &opened, &found, scopes)?;
             Ok(AccessToken::new(Held::Shared(opened), found, audience))
         }
         (Err(error), Some((opened, found)))
-            if (error.is_retryable() || is_operators(&error)) && outlives(found, core.now()) =>
+            if (error.is_retryable() || is_operators(&error)) && outlives(&found, core.now()) =>
         {
             Ok(AccessToken::new(opened, found, audience))
         }
@@ -307,11 +309,11 @@ fn check_active(key: &ConnectionKey, opened: &Opened) -> Result<(), Error> {
     }
 }
 
-fn is_granted(opened: &Opened, found: Found, scope: &str) -> bool {
-    opened.scopes(&found).any(|granted| granted == scope)
+fn is_granted(opened: &Opened, found: &Found, scope: &str) -> bool {
+    opened.scopes(found).any(|granted| granted == scope)
 }
 
-fn check_scopes(key: &ConnectionKey, opened: &Opened, found: Found, scopes: &[String]) -> Result<(), Error> {
+fn check_scopes(key: &ConnectionKey, opened: &Opened, found: &Found, scopes: &[String]) -> Result<(), Error> {
     let missing = scopes.iter().filter(|scope| !is_granted(opened, found, scope));
     let missing: Vec<String> = missing.cloned().collect();
     if missing.is_empty() {
@@ -330,13 +332,13 @@ pub(super) fn not_connected(key: &ConnectionKey) -> Error {
 }
 
 /// Whether it may be handed out without a refresh.
-fn is_good_enough(core: &Core, found: Found, now: Timestamp, min_ttl: Duration) -> bool {
+fn is_good_enough(core: &Core, found: &Found, now: Timestamp, min_ttl: Duration) -> bool {
     // A token that was made a moment ago is as good as this provider's tokens get.
     let young = found.obtained_at.saturating_add(core.settings.min_refresh_interval).max(found.refresh_after);
     outlives(found, now.saturating_add(min_ttl)) || now < young && outlives(found, now)
 }
 
-fn outlives(found: Found, moment: Timestamp) -> bool {
+fn outlives(found: &Found, moment: Timestamp) -> bool {
     ends_after(found.expires_at, moment)
 }
 

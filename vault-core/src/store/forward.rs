@@ -45,6 +45,9 @@ macro_rules! forward {
             async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>> {
                 (**self).read(key).await
             }
+            fn read_at_once(&self, key: &ConnectionKey) -> Option<Result<Option<Bytes>>> {
+                (**self).read_at_once(key)
+            }
             async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>> {
                 (**self).get(key).await
             }

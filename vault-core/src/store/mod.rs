@@ -86,6 +86,12 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     /// The token read: [`ConnectionRecord::credential`] alone. The one read that a replica may answer.
     async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError>;
 
+    /// The same at once, from a store that has everything in memory: a future costs about as much as such a read. `None`
+    /// says that this one has to be waited for.
+    fn read_at_once(&self, _key: &ConnectionKey) -> Option<Result<Option<Bytes>, StoreError>> {
+        None
+    }
+
     /// The whole record, from the primary: it reflects every write that was acknowledged before the call.
     async fn get(&self, key: &ConnectionKey) -> Result<Option<ConnectionRecord>, StoreError>;
 
