@@ -44,7 +44,7 @@ async fn while_told(world: &World, cached: &Cached<'_>, line: &Line) {
 
     line.told.send_modify(Vec::clear);
     world.user("alice").disconnect(world.connector.id()).await.expect("disconnects");
-    line.until_told(alices(world)).await;
+    line.until_told(alices(world), 1).await;
     assert_refused(cached.read("alice").await, ErrorKind::NotConnected, "alice");
 }
 
@@ -79,7 +79,7 @@ async fn while_deaf(world: &World, cached: &Cached<'_>, line: &Line) {
     assert_refused(cached.read("alice").await, ErrorKind::NotConnected, "alice");
 }
 
-fn alices(world: &World) -> Change {
+pub(super) fn alices(world: &World) -> Change {
     let key = ConnectionKey {
         tenant: TenantId::default(),
         owner: Owner::User(UserId::new("alice").expect("valid")),

@@ -224,15 +224,17 @@ impl Cache {
             What::Token(_) => true,
             What::Written(..) | What::Removed => self.is_young(old.mark.read_at, mark.read_at),
         });
-        if let Some(Entry { mark: since, what: What::Token(old) }) = &old
-            && contradict(old, &opened)
-            && self.is_current(since, mark.read_at)
-        {
+        let in_doubt = !self.is_current(&mark, mark.read_at)
+            || mark.doubts != self.doubts(mark.stripe)
+            || old.as_ref().is_some_and(|Entry { mark: since, what }| {
+                let other = matches!(what, What::Token(old) if contradict(old, &opened));
+                other && self.is_current(since, mark.read_at)
+            });
+        if in_doubt {
+            // It may be newer than what is kept, and its reader has seen it.
             self.doubt(key, mark.stripe);
         }
-        let overtaken = !self.is_current(&mark, mark.read_at)
-            || mark.doubts != self.doubts(mark.stripe)
-            || old.is_some_and(|old| !old.what.yields_to(&opened));
+        let overtaken = in_doubt || old.is_some_and(|old| !old.what.yields_to(&opened));
         if overtaken {
             return Held::Own(Box::new(opened));
         }

@@ -102,6 +102,18 @@ fn v06_who_was_told_of_a_later_incarnation_or_none_is_not_served_the_earlier_one
 }
 
 #[test]
+fn v06_what_a_read_that_was_overtaken_showed_is_not_followed_by_what_was_before_it() {
+    let cache = cache();
+    let early = cache.mark(&key("alice"), START);
+    // The marker of a refresh is told, its tokens are not yet.
+    cache.told_of(&key("alice").digest());
+    let late = cache.mark(&key("alice"), START);
+    cache.keep(&key("alice"), early, an_opened(1, 2));
+    cache.keep(&key("alice"), late, an_opened(1, 1));
+    assert_eq!(generation(&cache, "alice"), None);
+}
+
+#[test]
 fn what_others_find_leaves_what_is_kept_of_it_and_of_others() {
     let cache = cache();
     read(&cache, "alice", 1, 1);
