@@ -198,7 +198,7 @@ impl Soak {
         let user = UserId::new(format!("user {task}")).expect("a plain id");
         connect(&self.vault, &user, &self.connector).await;
         let user = self.vault.user(user);
-        if n % REFRESHED == 0 {
+        if n.is_multiple_of(REFRESHED) {
             let token = user.token(&self.connector).fresh().await.expect("a new token");
             assert_eq!(token.generation(), 2);
             self.counts.refreshes.fetch_add(1, Ordering::Relaxed);

@@ -3,7 +3,6 @@
 //!
 //! A program that runs this has [`peak_alloc::PeakAlloc`] for its allocator, and nothing else to do meanwhile: the heap
 //! of the process is one of the measures.
-#![expect(clippy::missing_panics_doc, reason = "a harness for tests: it panics when the test has failed")]
 #![expect(clippy::print_stdout, reason = "its programs are for a terminal")]
 
 mod cycles;

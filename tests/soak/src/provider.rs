@@ -28,7 +28,7 @@ impl Moody {
             self.settled.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        number % 2 == 0 && refused.insert(revocation.to_owned())
+        number.is_multiple_of(2) && refused.insert(revocation.to_owned())
     }
 }
 
