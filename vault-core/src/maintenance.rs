@@ -11,14 +11,17 @@ use crate::id::{ConnectionKey, RevocationId};
 use crate::refresh::{self, refresh_due};
 use crate::revocation::claim_and_settle;
 use crate::store::RevocationRecord;
-use crate::upkeep::{Due, Slots, Verdict, work_off};
+use crate::upkeep::{Due, Slots, Verdict, WIDEST, work_off};
 
-/// From the beginning of one pass of the background loop to that of the next.
+/// From the beginning of one pass of the background loop to that of the next, unless there is more to do.
 const PERIOD: Duration = Duration::from_secs(30);
 /// But at least so long after the end of it.
 const REST: Duration = Duration::from_secs(1);
-/// What a pass of the background loop starts of each kind.
-const LIMIT: u32 = 500;
+/// What a pass of the background loop starts of each kind. A lower one would let a provider that hangs hold up others: of
+/// those that fell due first, few run, and a pass that has reached its limit waits for them.
+const LIMIT: u32 = WIDEST;
+/// What one call removes of expired flows: a lock that the storage holds for it is a short one.
+const PURGED_AT_ONCE: u32 = 500;
 
 /// What one pass of [`Vault::maintain`](crate::Vault::maintain) did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub struct Maintenance {
     pub purged: u64,
     /// Refreshes and revocations that this pass began and did not wait for any longer. They go on by themselves.
     pub running: usize,
+    /// Whether its limit or its time ended the pass: there may be more to do, and the next pass should come soon.
+    pub more: bool,
 }
 
 pub(crate) async fn pass(core: &Arc<Core>, limit: u32) -> Result<Maintenance, Error> {
@@ -44,7 +49,7 @@ pub(crate) async fn pass(core: &Arc<Core>, limit: u32) -> Result<Maintenance, Er
     }
     core.ask_time().await?;
     refresh::import(core).await;
-    let purged = core.stores.flows.purge_expired(core.now(), limit).await?;
+    let purged = purge(core, limit).await?;
     let (refreshes, revocations) =
         tokio::join!(work_off::<Refreshes>(core, limit), work_off::<Revocations>(core, limit));
     let (refreshes, revocations) = (refreshes?, revocations?);
@@ -55,18 +60,35 @@ pub(crate) async fn pass(core: &Arc<Core>, limit: u32) -> Result<Maintenance, Er
         still_owed: revocations.failed,
         purged,
         running: refreshes.running + revocations.running,
+        more: refreshes.more || revocations.more || purged == u64::from(limit),
     })
+}
+
+async fn purge(core: &Core, limit: u32) -> Result<u64, Error> {
+    let (mut purged, mut left) = (0, limit);
+    while left > 0 {
+        let wanted = left.min(PURGED_AT_ONCE);
+        let gone = core.stores.flows.purge_expired(core.now(), wanted).await?;
+        purged += gone;
+        if gone < u64::from(wanted) {
+            break;
+        }
+        left -= wanted;
+    }
+    Ok(purged)
 }
 
 /// One pass after the other until the vault closes. Neither an error nor a panic ends it.
 pub(crate) async fn run(core: Arc<Core>) {
     while !core.tasks.is_closed() {
         let began = core.clock.monotonic();
-        if let Ok(Err(error)) = core.tasks.guard(pass(&core, LIMIT)).await {
+        let done = core.tasks.guard(pass(&core, LIMIT)).await;
+        if let Ok(Err(error)) = &done {
             tracing::warn!(%error, "maintenance pass failed");
         }
+        let period = if matches!(done, Ok(Ok(done)) if done.more) { REST } else { PERIOD };
         let spent = core.clock.monotonic().saturating_sub(began);
-        core.clock.sleep(PERIOD.saturating_sub(spent).max(REST)).await;
+        core.clock.sleep(period.saturating_sub(spent).max(REST)).await;
     }
 }
 

@@ -18,8 +18,10 @@ use crate::id::{ConnectionKey, ConnectorId, TenantId};
 
 /// A pass starts nothing new after so long.
 const STARTS: Duration = Duration::from_secs(20);
+/// The first scan of a pass; each further one is four times as long.
+const FIRST: u32 = 500;
 /// The longest scan.
-const WIDEST: u32 = 16_384;
+pub(crate) const WIDEST: u32 = 16_384;
 /// Slots of a connector whose provider definition does not say.
 pub(crate) const SLOTS: u32 = 4;
 
@@ -52,6 +54,8 @@ pub(crate) struct Tally {
     pub(crate) done: usize,
     pub(crate) failed: usize,
     pub(crate) running: usize,
+    /// Whether the limit or the time kept it from beginning what else there may be.
+    pub(crate) more: bool,
 }
 
 /// Whose slots they are.
@@ -104,22 +108,24 @@ pub(crate) async fn work_off<D: Due>(core: &Arc<Core>, limit: u32) -> Result<Tal
         tally: Tally::default(),
     };
     let mut time_is_up = pin!(core.clock.sleep(STARTS));
-    let mut window = limit.min(WIDEST);
+    let mut window = limit.min(FIRST);
     let mut all_seen = false;
-    loop {
+    let in_time = loop {
         while pass.may_start > 0 && !all_seen {
             all_seen = pass.scan(window).await? || window == WIDEST;
             window = window.saturating_mul(4).min(WIDEST);
         }
         if pass.tally.running == 0 {
-            return Ok(pass.tally);
+            break true;
         }
         tokio::select! {
             biased;
             Some(Ending { of, verdict }) = endings.recv() => pass.one_ended(&of, verdict).await,
-            () = &mut time_is_up => return Ok(pass.tally),
+            () = &mut time_is_up => break false,
         }
-    }
+    };
+    let more = pass.may_start == 0 || !in_time && pass.lines.values().any(|line| !line.waiting.is_empty());
+    Ok(Tally { more, ..pass.tally })
 }
 
 struct Pass<'a, D: Due> {

@@ -10,6 +10,7 @@ mod node;
 mod servers;
 mod session;
 mod sim;
+mod soak;
 mod test;
 
 use std::io::{self, Read};
@@ -25,6 +26,8 @@ cargo xtask conformance        start the servers, hold every storage backend to 
 cargo xtask chaos              start the servers, kill and stop many processes on each backend, and print a table of that
 cargo xtask model              check the refresh protocol through all interleavings of a few processes, and print a table
 cargo xtask sim [ARGS]         simulate the whole vault: --seed N replays one, --seeds K and --steps S say how much
+cargo xtask soak [ARGS]        10^5 cycles and 10^6 connections on each backend, what stays and what a listing takes:
+                               --cycles N and --rows N say how many
 cargo xtask bench [FLAGS]      start servers, measure everything beside its floor, write docs/performance.md and its charts
     --check                    fail when a target is missed
     --quick                    in five minutes, into target/xtask/bench instead of docs
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         ["model"] => model::run(),
         ["servers"] => serve(),
         ["sim", rest @ ..] => sim::run(rest),
+        ["soak", rest @ ..] => soak::run(rest),
         ["help" | "--help" | "-h"] => {
             println!("{HELP}");
             Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use vault_testkit::clock::ManualClock;
 
 use super::{Backend, searchable};
 
-/// Nothing at rest, and a clock that the test moves.
+/// Nothing at rest, and by default a clock that the test moves.
 #[derive(Debug)]
 pub struct Memory(MemoryStore);
 
@@ -19,6 +19,12 @@ impl Memory {
     #[must_use]
     pub fn new(clock: &ManualClock) -> Self {
         Self(MemoryStore::with_clock(Arc::new(clock.clone())))
+    }
+
+    /// Empty, on the system's clock.
+    #[must_use]
+    pub fn on_system_clock() -> Self {
+        Self(MemoryStore::new())
     }
 
     /// The store itself.
@@ -44,8 +50,17 @@ impl Backend for Memory {
     }
 
     async fn sizes(&self) -> BTreeMap<String, u64> {
-        let due = self.0.due(Timestamp::from_millis(i64::MAX), u32::MAX).await.expect("memory works");
-        [("due".to_owned(), due.len() as u64)].into()
+        let end = Timestamp::from_millis(i64::MAX);
+        let due = self.0.due(end, u32::MAX).await.expect("memory works");
+        let owed = self.0.owed_due(end, u32::MAX).await.expect("memory works");
+        let mut sizes: BTreeMap<_, _> =
+            [("due".to_owned(), due.len() as u64), ("owed".to_owned(), owed.len() as u64)].into();
+        sizes.retain(|_, rows| *rows > 0);
+        sizes
+    }
+
+    async fn bytes(&self) -> Option<u64> {
+        None
     }
 
     async fn empty(&self) {

@@ -33,6 +33,10 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// How many there are of everything, by table or kind of key. What there is none of is left out.
     async fn sizes(&self) -> BTreeMap<String, u64>;
 
+    /// What it takes, as the storage itself counts it once it has cleared away what is dead; of Redis the whole server.
+    /// Nobody counts what is in memory.
+    async fn bytes(&self) -> Option<u64>;
+
     /// Removes everything but the tables.
     async fn empty(&self);
 }
@@ -80,6 +84,10 @@ impl Backend for Mixed {
 
     async fn sizes(&self) -> BTreeMap<String, u64> {
         self.tables.sizes().await.into_iter().chain(self.flows.sizes().await).collect()
+    }
+
+    async fn bytes(&self) -> Option<u64> {
+        Some(self.tables.bytes().await? + self.flows.bytes().await?)
     }
 
     async fn empty(&self) {

@@ -106,6 +106,19 @@ impl Backend for PostgresSchema {
         sizes
     }
 
+    async fn bytes(&self) -> Option<u64> {
+        let mut connection = self.connection().await;
+        let tables = self.tables(&mut connection).await.into_iter().map(|(table, _)| table);
+        let tables: Vec<_> = tables.collect();
+        let vacuum = AssertSqlSafe(format!("VACUUM {}", tables.join(", ")));
+        sqlx::raw_sql(vacuum).execute(&mut connection).await.expect("good SQL");
+        let size =
+            "SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest($1::text[]) AS name";
+        let size: i64 =
+            sqlx::query_scalar(size).bind(tables).fetch_one(&mut connection).await.expect("good SQL");
+        Some(size.unsigned_abs())
+    }
+
     async fn empty(&self) {
         let mut connection = self.connection().await;
         let tables = self.tables(&mut connection).await.into_iter();

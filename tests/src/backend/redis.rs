@@ -198,6 +198,18 @@ impl Backend for RedisKeys {
         sizes
     }
 
+    async fn bytes(&self) -> Option<u64> {
+        let mut bytes = 0;
+        for mut server in self.masters().await {
+            let mut info = redis::cmd("INFO");
+            info.arg("memory");
+            let info: String = info.query_async(&mut server).await.expect("it answers");
+            let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+            bytes += used.expect("it says so").parse::<u64>().expect("a number");
+        }
+        Some(bytes)
+    }
+
     async fn empty(&self) {
         for mut server in self.masters().await {
             for key in self.keys(&mut server).await {

@@ -70,6 +70,14 @@ impl Backend for SqliteFile {
         sizes
     }
 
+    async fn bytes(&self) -> Option<u64> {
+        let size = "SELECT (page_count - freelist_count) * page_size
+                    FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+        let size: i64 =
+            sqlx::query_scalar(size).fetch_one(&mut self.connection().await).await.expect("good SQL");
+        Some(size.unsigned_abs())
+    }
+
     async fn empty(&self) {
         let mut connection = self.connection().await;
         for table in tables(&mut connection).await.iter().filter(|table| *table != LEDGER) {

@@ -116,7 +116,8 @@ impl Vault {
     ///
     /// Of one connector, only as many refreshes run at once in this process as its provider's definition allows, 4 by
     /// default; a slow provider does not hold up the others. After 20 seconds the pass begins nothing new, and answers
-    /// without waiting for what still [runs](Maintenance::running).
+    /// without waiting for what still [runs](Maintenance::running). It waits as long where a low `limit` was reached with
+    /// requests to a slow provider under way; [`Maintenance::more`] says when to go on at once.
     ///
     /// # Errors
     /// When the store fails. What fails for a single connection is counted, reported to the observer and tried again in
@@ -130,7 +131,8 @@ impl Vault {
         maintenance::pass(&self.core, limit).await
     }
 
-    /// Runs [`maintain`](Self::maintain) every half minute until [`shutdown`](Self::shutdown). Faults are logged, panics
+    /// Runs [`maintain`](Self::maintain) every half minute until [`shutdown`](Self::shutdown), and again after a second
+    /// where [more](Maintenance::more) is to do. Faults are logged, panics
     /// reported as [`Event::TaskPanicked`](crate::event::Event::TaskPanicked), and neither ends it.
     pub fn spawn_maintenance(&self) {
         // Not one of the tracked tasks: it waits for them to be closed.
