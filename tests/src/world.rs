@@ -380,6 +380,9 @@ impl World {
     }
 
     /// A read of `user`'s token through `vault`, with what `ask` adds, for a task of its own.
+    ///
+    /// # Errors
+    /// Those of a token read.
     pub fn reads<F>(
         &self,
         vault: &Vault,

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation};
 use crate::seal::{Context, Purpose};
 use crate::secret::SecretBytes;
-use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord};
+use crate::store::{Bytes, Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord};
 
 /// A whole record from the primary, with its tokens.
 #[derive(Debug)]
@@ -45,9 +45,9 @@ impl Core {
             self.found(key, None);
             return Ok(None);
         };
-        let packed = Packed::parse(key, &bytes)?;
-        let plain = self.open_packed(key, packed).await?;
-        let opened = Opened::new(key, packed.status, packed.incarnation, packed.generation, plain)?;
+        let Packed { status, incarnation, generation, .. } = Packed::parse(key, &bytes)?;
+        let plain = self.open_packed(key, incarnation, generation, bytes).await?;
+        let opened = Opened::new(key, status, incarnation, generation, plain)?;
         Ok(Some(match cache {
             Some((cache, mark)) => cache.keep(key, mark, opened),
             None => Held::Own(Box::new(opened)),
@@ -107,12 +107,20 @@ impl Core {
                 format!("{key}: its columns contradict each other"),
             ));
         }
-        self.open_packed(key, packed).await
+        let (incarnation, generation) = (packed.incarnation, packed.generation);
+        self.open_packed(key, incarnation, generation, record.credential.clone()).await
     }
 
-    async fn open_packed(&self, key: &ConnectionKey, packed: Packed<'_>) -> Result<SecretBytes, Error> {
-        let context = credential_context(key, packed.incarnation, packed.generation);
-        self.sealer.open(&context, packed.sealed).await
+    /// Where it lies, if nobody else has these bytes.
+    async fn open_packed(
+        &self,
+        key: &ConnectionKey,
+        incarnation: Incarnation,
+        generation: u64,
+        bytes: Bytes,
+    ) -> Result<SecretBytes, Error> {
+        let context = credential_context(key, incarnation, generation);
+        self.sealer.open_in_place(&context, bytes.into(), packed::HEADER).await
     }
 
     /// Writes a record. A write whose acknowledgement was lost is recognised by its version.

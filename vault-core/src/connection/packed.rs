@@ -14,7 +14,8 @@ pub(crate) struct Packed<'a> {
     pub(crate) sealed: &'a [u8],
 }
 
-const HEADER: usize = 1 + 16 + 8;
+/// How many bytes are in front of the sealed credential.
+pub(super) const HEADER: usize = 1 + 16 + 8;
 
 impl<'a> Packed<'a> {
     pub(crate) fn parse(key: &ConnectionKey, bytes: &'a [u8]) -> Result<Self, Error> {

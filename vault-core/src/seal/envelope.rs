@@ -94,7 +94,6 @@ pub(super) struct Envelope<'a> {
     header: &'a [u8; HEADER_BYTES],
     salt: &'a [u8; 32],
     commitment: &'a [u8; 32],
-    ciphertext: &'a [u8],
     tag: &'a [u8; TAG_BYTES],
 }
 
@@ -125,26 +124,30 @@ impl<'a> Envelope<'a> {
         if ciphertext.is_empty() || ciphertext.len() % STEP != 0 {
             return Err(Truncated);
         }
-        Ok(Self { key_id: DataKeyId::from_bytes(*key_id), header, salt, commitment, ciphertext, tag })
+        Ok(Self { key_id: DataKeyId::from_bytes(*key_id), header, salt, commitment, tag })
     }
+}
 
-    /// Allocates once, for the plaintext.
-    pub(super) fn open(&self, key: &Key, associated: &mut AssociatedData) -> Result<SecretBytes, OpenError> {
-        let derived = Derived::new(key, associated.purpose(), self.salt);
-        if !bool::from(derived.commitment().ct_eq(self.commitment)) {
-            return Err(OpenError::WrongKey);
-        }
-        let mut buffer = self.ciphertext.to_vec();
-        aead::open_in_place(
-            derived.encryption(),
-            &ZERO_NONCE,
-            associated.behind(self.header),
-            &mut buffer,
-            self.tag,
-        )
-        .map_err(|aead::Forged| OpenError::Tampered)?;
-        unpad(SecretBytes::new(buffer))
+/// Opens, where it lies, the value that fills `buffer` from `at` on. Allocates nothing.
+pub(super) fn open(
+    key: &Key,
+    associated: &mut AssociatedData,
+    mut buffer: Vec<u8>,
+    at: usize,
+) -> Result<SecretBytes, OpenError> {
+    let envelope = Envelope::parse(buffer.get(at..).ok_or(OpenError::Truncated)?)?;
+    let derived = Derived::new(key, associated.purpose(), envelope.salt);
+    if !bool::from(derived.commitment().ct_eq(envelope.commitment)) {
+        return Err(OpenError::WrongKey);
     }
+    let (tag, text) = (*envelope.tag, at + HEADER_BYTES);
+    let associated = associated.behind(envelope.header);
+    buffer.truncate(buffer.len() - TAG_BYTES);
+    aead::open_in_place(derived.encryption(), &ZERO_NONCE, associated, &mut buffer[text..], &tag)
+        .map_err(|aead::Forged| OpenError::Tampered)?;
+    let mut opened = SecretBytes::new(buffer);
+    opened.skip(text);
+    unpad(opened)
 }
 
 /// The keys of one sealed value: encryption, then commitment.

@@ -204,11 +204,10 @@ pub(super) fn wrap_under(
 
 pub(super) fn unwrap_under(kek: &Key, wrapped: &[u8], context: &[u8]) -> Result<SecretBytes, KekError> {
     let (id, mut associated) = split(context)?;
-    let envelope = Envelope::parse(wrapped)?;
-    if envelope.key_id != id {
+    if Envelope::parse(wrapped)?.key_id != id {
         return Err(OpenError::Tampered.into());
     }
-    Ok(envelope.open(kek, &mut associated)?)
+    Ok(envelope::open(kek, &mut associated, wrapped.to_vec(), 0)?)
 }
 
 fn split(context: &[u8]) -> Result<(DataKeyId, AssociatedData), KekError> {

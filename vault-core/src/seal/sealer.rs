@@ -81,7 +81,7 @@ impl Sealer {
     }
 
     /// Opens what was sealed for the same `context`. With the data key in memory this neither waits nor allocates
-    /// anything but the plaintext.
+    /// anything but a copy to open.
     ///
     /// # Errors
     /// - [`ErrorKind::CorruptRecord`]: truncated, tampered with, moved here from elsewhere, or in an unknown format. The
@@ -94,20 +94,30 @@ impl Sealer {
     /// # Cancel safety
     /// Nothing is changed but the keys in memory.
     pub async fn open(&self, context: &Context<'_>, sealed: &[u8]) -> Result<SecretBytes, Error> {
+        self.open_in_place(context, sealed.to_vec(), 0).await
+    }
+
+    /// Opens what fills `buffer` from `at` on, and gives it back with the opened value alone in sight.
+    pub(crate) async fn open_in_place(
+        &self,
+        context: &Context<'_>,
+        buffer: Vec<u8>,
+        at: usize,
+    ) -> Result<SecretBytes, Error> {
         let refuse = |error: OpenError| {
             Error::new(ErrorKind::CorruptRecord, format!("{context} does not open: {error}"))
         };
-        let envelope = Envelope::parse(sealed).map_err(refuse)?;
-        let key = match self.keys.cached(envelope.key_id) {
+        let id = Envelope::parse(buffer.get(at..).unwrap_or_default()).map_err(refuse)?.key_id;
+        let key = match self.keys.cached(id) {
             Some(key) => key,
-            None => Box::pin(self.load(envelope.key_id, context)).await?,
+            None => Box::pin(self.load(id, context)).await?,
         };
         if !covers(&key.scope, context) {
             return Err(refuse(OpenError::Tampered));
         }
         let mut associated = AssociatedData::new();
         associated.fill(context)?;
-        envelope.open(&key.key, &mut associated).map_err(refuse)
+        envelope::open(&key.key, &mut associated, buffer, at).map_err(refuse)
     }
 
     async fn load(&self, id: DataKeyId, context: &Context<'_>) -> Result<Arc<DataKey>, Error> {

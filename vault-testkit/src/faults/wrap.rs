@@ -18,6 +18,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 macro_rules! forward {
     ($($trait:ident of $field:ident {
         $($method:ident($($arg:ident: $type:ty),*) -> $out:ty $(, told by $told:ident)?;)*
+        $(@ $($more:tt)*)?
     })*) => {
         /// Every name that a fault can be asked for by.
         pub(super) const METHODS: &[&str] =
@@ -32,6 +33,7 @@ macro_rules! forward {
                     $(let answer = answer.map(|said| self.$told(said));)?
                     answer
                 })*
+                $($($more)*)?
             }
         )*
     };
@@ -66,6 +68,10 @@ forward! {
         list_owed(tenant: &TenantId, owner: Option<&Owner>, page: &Page) -> Paged<RevocationRecord>;
         update_owed(record: &RevocationRecord, version: Version) -> bool;
         delete_owed(key: &ConnectionKey, id: RevocationId) -> ();
+        // Which call is to fail is decided where calls are waited for.
+        @ fn read_at_once(&self, _key: &ConnectionKey) -> Option<Result<Option<Bytes>>> {
+            None
+        }
     }
     FlowStore of flows {
         insert(record: &FlowRecord, cap: u32, now: Timestamp) -> FlowInsert;
