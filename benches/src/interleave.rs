@@ -11,6 +11,9 @@ use crate::group::{Case, Group, Runner, Unit};
 use crate::operation::Contestant;
 use crate::plan::Plan;
 
+/// Into so many parts is a turn of latency divided, with the others' in between. Which processors a caller and whoever
+/// answers it land on decides about most of a round trip's time, and lasts for longer than a part.
+const PARTS: u32 = 8;
 /// Short operations are timed several at once, for at least so long, or reading the clock would count.
 const SHORTEST: Duration = Duration::from_micros(20);
 
@@ -40,22 +43,28 @@ impl Runner for Interleaved {
         let began = Instant::now();
         let Group { case, unit, contestants } = group;
         let span = self.plan.span;
+        // The programs that measure throughput take a while to start.
+        let parts = if unit == Unit::Latency { PARTS } else { 1 };
         let names: Vec<&str> = contestants.iter().map(|(name, _)| *name).collect();
         let mut turns: Vec<Turns> = contestants
             .into_iter()
-            .map(|(_, contestant)| Turns::of(contestant, unit, case.tasks, span))
+            .map(|(_, contestant)| Turns::of(contestant, unit, case.tasks, span / parts))
             .collect();
         for turns in &mut turns {
             runtime.block_on(turns.as_a_task(Turns::calibrate));
         }
         let mut rounds = vec![Vec::new(); turns.len()];
-        for round in 0..self.plan.rounds {
-            let mut order: Vec<usize> = (0..turns.len()).collect();
-            // The first has no advantage, nor the last.
-            order.rotate_left(round % turns.len());
-            for which in order {
-                rounds[which].push(runtime.block_on(turns[which].as_a_task(Turns::take)));
+        let mut order: Vec<usize> = (0..turns.len()).collect();
+        for _ in 0..self.plan.rounds {
+            let mut figures = vec![Vec::new(); turns.len()];
+            for _ in 0..parts {
+                for &which in &order {
+                    figures[which].push(runtime.block_on(turns[which].as_a_task(Turns::take)));
+                }
+                // The first has no advantage, nor the last.
+                order.rotate_left(1);
             }
+            rounds.iter_mut().zip(&figures).for_each(|(rounds, figures)| rounds.push(mean(figures)));
         }
         let series = names.iter().zip(rounds);
         let series = series.map(|(name, rounds)| Series { name: (*name).to_owned(), rounds }).collect();
@@ -125,6 +134,10 @@ impl Turns {
         self.next += self.tasks * self.each;
         time
     }
+}
+
+fn mean(figures: &[f64]) -> f64 {
+    figures.iter().sum::<f64>() / figures.len() as f64
 }
 
 pub fn median(figures: &[f64]) -> f64 {

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqlitePool, Transaction};
 use vault_core::store::{Bytes, StoreError};
 
 use super::error::fault;
+use super::seat::Seat;
 use crate::engine::{Access, Dialect, Engine, Guarded, Outcome, Statement, Steps, Value};
 use crate::record::connection::credential;
 use crate::record::fields;
@@ -21,14 +22,15 @@ pub(super) const IMMEDIATE: &str = "BEGIN IMMEDIATE";
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     pub(super) readers: SqlitePool,
+    pub(super) seat: Seat,
     pub(super) writer: SqlitePool,
 }
 
 fields!(SqliteRow);
 
 impl Sqlite {
-    pub(super) fn new(readers: SqlitePool, writer: SqlitePool) -> Self {
-        Self { readers, writer }
+    pub(super) fn new(readers: SqlitePool, seat: Seat, writer: SqlitePool) -> Self {
+        Self { readers, seat, writer }
     }
 
     pub(crate) fn dialect() -> Dialect {
@@ -72,8 +74,20 @@ impl Engine for Sqlite {
 
     async fn credential(&self, statement: &Statement, id: &[u8; 32]) -> Result<Option<Bytes>> {
         // Done at the first row: there is no other, and waiting for the end is one more turn of the driver's thread.
-        let row = query(&statement.sql, &[id.into()]).fetch_optional(&self.readers).await;
-        row.map_err(fault(statement.doing))?.as_ref().map(credential).transpose()
+        let row = match self.seat.take() {
+            Some(mut sitting) => {
+                let connection = sitting.connection(&self.readers).await.map_err(fault(statement.doing))?;
+                let row = query(&statement.sql, &[id.into()]).fetch_optional(connection).await;
+                let row = row.map_err(fault(statement.doing))?;
+                sitting.stay();
+                row
+            }
+            None => {
+                let row = query(&statement.sql, &[id.into()]).fetch_optional(&self.readers).await;
+                row.map_err(fault(statement.doing))?
+            }
+        };
+        row.as_ref().map(credential).transpose()
     }
 
     async fn guarded(

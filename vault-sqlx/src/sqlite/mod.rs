@@ -2,16 +2,18 @@ mod engine;
 mod error;
 mod file;
 mod schema;
+mod seat;
 
 use std::path::{self, Path};
 use std::time::{Duration, Instant};
 
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection as _, SqlitePool};
 use vault_core::store::{StoreError, StoreErrorKind};
 
 pub use self::engine::Sqlite;
 use self::error::fault;
+use self::seat::Seat;
 use crate::SqlStore;
 
 /// All four stores in one SQLite database. Clones share its connections.
@@ -48,8 +50,8 @@ impl SqliteStore {
             .busy_timeout(BUSY_TIMEOUT)
             .synchronous(SqliteSynchronous::Full);
         let writer = pool(1).connect_lazy_with(options.clone());
-        let store =
-            Self::over(Sqlite::new(pool(READERS).connect_lazy_with(options), writer), &Sqlite::dialect());
+        let readers = pool(READERS).connect_lazy_with(options);
+        let store = Self::over(Sqlite::new(readers, Seat::vacant(), writer), &Sqlite::dialect());
         store.enable_wal().await?;
         store.migrate().await?;
         Ok(store)
@@ -61,11 +63,15 @@ impl SqliteStore {
     /// be a file: one in memory ends with its connection, and a pool may close that whenever a future is dropped.
     #[must_use]
     pub fn new(pool: SqlitePool) -> Self {
-        Self::over(Sqlite::new(pool.clone(), pool), &Sqlite::dialect())
+        Self::over(Sqlite::new(pool.clone(), Seat::closed(), pool), &Sqlite::dialect())
     }
 
     /// Closes all connections, waiting for those in use. Later calls fail as [`StoreErrorKind::Unavailable`].
     pub async fn close(&self) {
+        if let Some(connection) = self.engine.seat.close() {
+            // It is gone in any case, and has nothing to write.
+            let _ = connection.close().await;
+        }
         self.engine.readers.close().await;
         self.engine.writer.close().await;
     }
