@@ -16,6 +16,16 @@ use crate::token::AccessToken;
 
 /// A token read. Made by [`OwnerHandle::token`](crate::OwnerHandle::token); `.await` it.
 ///
+/// It borrows the handle and the connector's id, as a future of an `async fn` would. For a task of its own, move them in:
+///
+/// ```
+/// # use vault_core::{AccessToken, Error, Vault, id::ConnectorId};
+/// # fn read(vault: &Vault, connector: ConnectorId) -> tokio::task::JoinHandle<Result<AccessToken, Error>> {
+/// let alice = vault.user("alice");
+/// tokio::spawn(async move { alice.token(&connector).await })
+/// # }
+/// ```
+///
 /// # Errors
 /// What to do is in the kind: [`ErrorKind::NotConnected`], [`ErrorKind::NeedsReauthorization`] and
 /// [`ErrorKind::MissingScopes`] want the user; [`ErrorKind::RefreshInProgress`], [`ErrorKind::ProviderUnavailable`],

@@ -19,7 +19,7 @@ use crate::SqlStore;
 /// All four stores in one SQLite database. Clones share its connections.
 ///
 /// Writes go through one connection, where they queue in order instead of polling for SQLite's lock; reads go through
-/// others and wait for nobody.
+/// others and wait for nobody, token reads through one that they have at hand.
 ///
 /// # Time
 /// Leases run on the machine's wall clock, as SQLite reads it: the one clock that all processes on a machine share. If

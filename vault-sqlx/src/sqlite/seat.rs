@@ -91,3 +91,27 @@ impl fmt::Debug for Seat {
         f.debug_struct("Seat").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn one_reads_on_it_at_a_time_and_what_was_not_read_to_the_end_is_not_read_on_again() {
+        let pool = SqlitePool::connect("sqlite::memory:").await.expect("it opens");
+        let seat = Seat::vacant();
+        let mut sitting = seat.take().expect("nobody has it");
+        sitting.connection(&pool).await.expect("it opens");
+        assert!(seat.take().is_none(), "it is in use");
+        sitting.stay();
+
+        let sitting = seat.take().expect("it is free");
+        assert!(sitting.connection.is_some(), "the same one");
+        drop(sitting);
+        let sitting = seat.take().expect("nobody has it");
+        assert!(sitting.connection.is_none(), "it was closed");
+        assert!(seat.close().is_none(), "none is free");
+        sitting.stay();
+        assert!(seat.take().is_none(), "it is closed for good");
+    }
+}
