@@ -35,8 +35,10 @@
 //!
 //! // Two hours later the access token has ended. However many ask, the provider is asked once.
 //! clock.advance(Duration::from_secs(2 * 60 * 60));
-//! let readers: Vec<_> =
-//!     (0..10).map(|_| tokio::spawn(vault.user("alice").token(calendar.id()).into_future())).collect();
+//! let readers: Vec<_> = (0..10)
+//!     .map(|_| (vault.user("alice"), calendar.id().clone()))
+//!     .map(|(alice, id)| tokio::spawn(async move { alice.token(&id).await }))
+//!     .collect();
 //! for reader in readers {
 //!     assert!(provider.is_live(reader.await??.expose_secret()));
 //! }
