@@ -131,7 +131,8 @@ impl Shared {
         match open.take().filter(|open| open.host == host && !open.is_old(options)) {
             Some(there) => Ok(open.insert(there)),
             None => {
-                let connection = self.connect(host).await.map_err(fault(DOING));
+                // Boxed, so that what reads do is not as large as what connecting takes.
+                let connection = Box::pin(self.connect(host)).await.map_err(fault(DOING));
                 self.hosts.observe(connection.as_ref().err());
                 Ok(open.insert(Open::new(connection?, host)))
             }
