@@ -55,7 +55,7 @@ async fn a_token_read_in_memory_allocates_three_times() {
     let mut read = 0;
     let counted = measure(|| read = len(&answer(alice.token(id))));
     assert_eq!(read, 2048);
-    // The request's future, the store's future, and the buffer that the token is opened into.
+    // The request's future, the buffer that the token is opened in, and what the answer points to.
     assert!(counted.count_total <= 3, "{counted:?}");
     assert_eq!(counted.count_current, 0, "{counted:?}");
 }

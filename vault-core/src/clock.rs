@@ -77,7 +77,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The wall clock.
     fn now(&self) -> SystemTime;
 
-    /// The same, as it is stored. To be provided only by a clock that gets there faster.
+    /// The same in the form in which it is stored, in milliseconds. To be provided only by a clock that gets there faster.
     fn timestamp(&self) -> Timestamp {
         self.now().into()
     }

@@ -87,7 +87,7 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
     async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError>;
 
     /// The same at once, from a store that has everything in memory: a future costs about as much as such a read. `None`
-    /// says that this one has to be waited for.
+    /// says that this one has to be waited for. Fails as [`read`](Self::read) does, and must not block.
     fn read_at_once(&self, _key: &ConnectionKey) -> Option<Result<Option<Bytes>, StoreError>> {
         None
     }

@@ -66,7 +66,8 @@ impl SqliteStore {
         Self::over(Sqlite::new(pool.clone(), Seat::closed(), pool), &Sqlite::dialect())
     }
 
-    /// Closes all connections, waiting for those in use. Later calls fail as [`StoreErrorKind::Unavailable`].
+    /// Closes all connections, waiting for those in use; only a token read under way on the one that is kept for these
+    /// closes it by itself when it ends. Later calls fail as [`StoreErrorKind::Unavailable`].
     pub async fn close(&self) {
         if let Some(connection) = self.engine.seat.close() {
             // It is gone in any case, and has nothing to write.
