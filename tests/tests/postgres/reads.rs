@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 use vault_core::entropy::{Entropy as _, SystemEntropy};
@@ -209,6 +209,20 @@ async fn callers_who_are_dropped_take_nobodys_answer_along() {
         assert!(world.connections().await <= 2);
     }
     assert_eq!(store.read(&record(1).key).await.expect("works"), Some(record(1).credential));
+}
+
+#[tokio::test]
+async fn who_reads_alone_has_a_task_for_the_first_read_only() {
+    let world = World::with(1).await;
+    let (store, key) = (world.store(""), &world.records[0].key);
+    for _ in 0..3 {
+        store.read(key).await.expect("works");
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), tasks, "none that was about to end");
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 use sqlx::PgPool;
-use vault_core::store::{ConnectionStore as _, StoreErrorKind};
-use vault_sqlx::PostgresOptions;
+use vault_core::store::{ConnectionRecord, ConnectionStore as _, StoreErrorKind};
+use vault_sqlx::{PostgresOptions, PostgresStore};
 use vault_tests::servers::{address, unique_name};
 
 use super::support::{connection, execute, fresh, insert, number, on, pool, pool_with};
 
 /// How many files the schema has.
-const STEPS: i64 = 2;
+const STEPS: i64 = 3;
 
 async fn steps(pool: &PgPool, ledger: &str) -> i64 {
     number(pool, format!("SELECT count(*) FROM {ledger}")).await
@@ -43,7 +43,7 @@ async fn s13_a_newer_schema_is_refused_and_left_alone() {
     let (store, pool, schema) = fresh().await;
     execute(
         &pool,
-        format!("INSERT INTO {schema}.vault_schema VALUES (3, 0); DROP TABLE {schema}.vault_keys;"),
+        format!("INSERT INTO {schema}.vault_schema VALUES (4, 0); DROP TABLE {schema}.vault_keys;"),
     )
     .await;
 
@@ -83,23 +83,57 @@ async fn the_schema_keeps_to_its_names() {
     assert_eq!(number(&host, strangers).await, 2, "the host's two tables");
 }
 
+const FILES: [&str; STEPS as usize] = [
+    include_str!("../../../vault-sqlx/schema/postgres/0001_init.sql"),
+    include_str!("../../../vault-sqlx/schema/postgres/0002_changes.sql"),
+    include_str!("../../../vault-sqlx/schema/postgres/0003_inline.sql"),
+];
+
+async fn migrate_by_hand(host: &PgPool, schema: &str, script: &str) {
+    let script =
+        format!("CREATE SCHEMA {schema}; BEGIN; SET LOCAL search_path TO {schema}; {script} COMMIT;");
+    execute(host, script).await;
+}
+
 #[tokio::test]
 async fn a_host_may_migrate_by_itself() {
     let (schema, host) = (unique_name(), pool());
-    let script = [
-        include_str!("../../../vault-sqlx/schema/postgres/0001_init.sql"),
-        include_str!("../../../vault-sqlx/schema/postgres/0002_changes.sql"),
-    ]
-    .concat();
-    execute(
-        &host,
-        format!("CREATE SCHEMA {schema}; BEGIN; SET LOCAL search_path TO {schema}; {script} COMMIT;"),
-    )
-    .await;
+    migrate_by_hand(&host, &schema, &FILES.concat()).await;
     let store = on(pool(), &schema);
     insert(&store, &connection("alice", 1)).await.expect("works");
     store.migrate().await.expect("up to date");
     assert_eq!(steps(&host, &format!("{schema}.vault_schema")).await, STEPS);
+}
+
+/// How much of the table is not in its rows, with the credential of one more connection, of so many bytes.
+async fn out_of_line(store: &PostgresStore, pool: &PgPool, table: &str, bytes: usize) -> i64 {
+    let credential = vec![7; bytes].into();
+    let record = ConnectionRecord { credential, ..connection(&bytes.to_string(), 1) };
+    insert(store, &record).await.expect("works");
+    let toast = format!("SELECT reltoastrelid FROM pg_class WHERE oid = '{table}'::regclass");
+    number(pool, format!("SELECT pg_relation_size(({toast}))")).await
+}
+
+#[tokio::test]
+async fn a_credential_is_in_its_row_up_to_half_a_page() {
+    let (store, pool, schema) = fresh().await;
+    let table = format!("{schema}.vault_connections");
+    assert_eq!(out_of_line(&store, &pool, &table, 3_500).await, 0);
+    assert_ne!(out_of_line(&store, &pool, &table, 4_100).await, 0);
+}
+
+#[tokio::test]
+async fn a_host_may_partition_the_connections() {
+    let (schema, host) = (unique_name(), pool());
+    let (whole, partitioned) =
+        ("credential bytea NOT NULL\n);", "credential bytea NOT NULL\n) PARTITION BY HASH (id);");
+    let partition =
+        "CREATE TABLE part PARTITION OF vault_connections FOR VALUES WITH (MODULUS 1, REMAINDER 0);";
+    let script = FILES[0].replacen(whole, &format!("{partitioned}{partition}"), 1) + FILES[1];
+    migrate_by_hand(&host, &schema, &script).await;
+    let store = on(pool(), &schema);
+    store.migrate().await.expect("one step more");
+    assert_eq!(out_of_line(&store, &host, &format!("{schema}.part"), 3_500).await, 0);
 }
 
 #[tokio::test]

@@ -7,9 +7,10 @@ use super::error::fault;
 use super::{PostgresOptions, PostgresStore};
 
 /// Each takes the schema one version up, and says so in the ledger itself: hosts who migrate by hand run these files.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("../../schema/postgres/0001_init.sql"),
     include_str!("../../schema/postgres/0002_changes.sql"),
+    include_str!("../../schema/postgres/0003_inline.sql"),
 ];
 
 /// Sees what others committed while it waited for the lock, whatever the default is.

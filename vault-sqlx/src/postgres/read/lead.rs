@@ -59,11 +59,18 @@ impl Lead {
                 return self.shared.returned.notify_waiters();
             }
             let batch = self.shared.queue.batch();
-            if !batch.is_empty() {
-                match self.ask(&batch.ids()).await {
-                    Ok(rows) => batch.answer(&by_id(&rows)),
-                    Err(error) => batch.fail(&error),
-                }
+            if batch.is_empty() {
+                continue;
+            }
+            let rows = self.ask(&batch.ids()).await;
+            // Somebody who reads alone finds it there when they ask again.
+            let is_back = batch.is_of_one() && self.give_back();
+            match rows {
+                Ok(rows) => batch.answer(&by_id(&rows)),
+                Err(error) => batch.fail(&error),
+            }
+            if is_back {
+                return;
             }
         }
     }

@@ -182,6 +182,10 @@ impl Batch {
         self.0.is_empty()
     }
 
+    pub(super) fn is_of_one(&self) -> bool {
+        self.0.len() == 1
+    }
+
     /// What they ask for, each once.
     pub(super) fn ids(&self) -> Vec<Id> {
         let mut ids: Vec<_> = self.0.iter().map(|request| request.id).collect();
