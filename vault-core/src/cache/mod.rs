@@ -11,7 +11,9 @@
 //! processes' arrive by a [`ConnectionWatch`], if there is one, which `follow` listens to; and what nobody tells ends
 //! with [`TokenCache::max_age`], counted from before the read, by the monotonic clock.
 
+mod entry;
 mod follow;
+mod options;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -22,91 +24,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use quick_cache::Equivalent;
 use quick_cache::sync::Cache as Bounded;
-use quick_cache::{Equivalent, Weighter};
 
+pub(crate) use self::entry::Mark;
+use self::entry::{Entry, Weight, What, contradict};
 pub(crate) use self::follow::look_after;
+pub use self::options::TokenCache;
 pub(crate) use self::told::Told;
 use crate::connection::{Held, Opened};
-use crate::id::{ConnectionKey, Incarnation};
-use crate::store::ConnectionWatch;
-
-/// Keeps opened tokens in memory, for [`VaultBuilder::token_cache`](crate::VaultBuilder::token_cache): a read that finds
-/// one costs neither a store call nor a decryption.
-///
-/// # What is given up
-/// Without a [watch](Self::watch), a connection that **another process** disconnects, marks or refreshes is served as it
-/// was for at most [`max_age`](Self::max_age). This vault's own writes count at once, and
-/// [`report_rejected`](crate::Vault::report_rejected) and [`fresh`](crate::TokenRequest::fresh) never look in here.
-///
-/// With a watch, other processes' changes count as soon as they are told. While nobody tells, because the channel is not
-/// up yet or broke, nothing is served from here, and whatever is kept is dropped.
-///
-/// # Memory
-/// Access tokens lie in this process in clear, for as long as [`max_age`](Self::max_age); refresh tokens do not. They are
-/// wiped when they leave, or when the last [`AccessToken`](crate::AccessToken) that shares them is dropped.
-///
-/// ```
-/// use std::time::Duration;
-/// use vault_core::{TokenCache, VaultBuilder};
-/// use vault_core::store::ConnectionWatch;
-///
-/// fn with_cache(builder: VaultBuilder, watch: impl ConnectionWatch) -> VaultBuilder {
-///     builder.token_cache(TokenCache::new().max_age(Duration::from_secs(10)).watch(watch))
-/// }
-/// ```
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct TokenCache {
-    pub(crate) entries: u32,
-    pub(crate) bytes: u64,
-    pub(crate) max_age: Duration,
-    pub(crate) watch: Option<Arc<dyn ConnectionWatch>>,
-}
-
-impl TokenCache {
-    /// At most 10,000 tokens in 32 MiB, for 30 s, without a watch.
-    pub const fn new() -> Self {
-        Self { entries: 10_000, bytes: 32 << 20, max_age: Duration::from_secs(30), watch: None }
-    }
-
-    /// At most so many tokens.
-    pub const fn entries(mut self, entries: u32) -> Self {
-        self.entries = entries;
-        self
-    }
-
-    /// At most so many bytes, as far as they can be counted. What is too large to share them is not kept.
-    pub const fn bytes(mut self, bytes: u64) -> Self {
-        self.bytes = bytes;
-        self
-    }
-
-    /// For so long after the store was asked, whatever happens; 30 s by default. Also how often expired entries are
-    /// looked for and wiped.
-    pub const fn max_age(mut self, max_age: Duration) -> Self {
-        self.max_age = max_age;
-        self
-    }
-
-    /// Listens for other processes' changes, as backends that can push offer it. It must tell of the store that the vault
-    /// reads from.
-    pub fn watch(mut self, watch: impl ConnectionWatch) -> Self {
-        self.watch = Some(Arc::new(watch));
-        self
-    }
-}
-
-impl Default for TokenCache {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+use crate::id::ConnectionKey;
 
 /// How many connections share a counter of changes: a change of one makes reads of the others ask the store once more.
 const STRIPES: usize = 1024;
-/// What an entry takes beside its token.
-const OVERHEAD: usize = 256;
 /// What a usual entry takes in all.
 const USUAL: u64 = 2048;
 
@@ -125,61 +55,6 @@ struct Stripe {
     doubts: AtomicU64,
     /// Held while an entry is compared with what it replaces.
     writing: Mutex<()>,
-}
-
-/// Stands for all that was known when a read began.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Mark {
-    read_at: Duration,
-    session: u64,
-    stripe: usize,
-    changes: u64,
-    doubts: u64,
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    mark: Mark,
-    what: What,
-}
-
-#[derive(Debug, Clone)]
-enum What {
-    Token(Arc<Opened>),
-    /// This vault wrote that generation: what a lagging replica still has of earlier ones is not kept.
-    Written(Incarnation, u64),
-    /// This vault removed the connection.
-    Removed,
-}
-
-impl What {
-    /// Whether `new`, which was read, may take this one's place.
-    fn yields_to(&self, new: &Opened) -> bool {
-        match self {
-            Self::Token(old) => old.incarnation != new.incarnation || old.generation <= new.generation,
-            Self::Written(incarnation, generation) => {
-                *incarnation == new.incarnation && *generation <= new.generation
-            }
-            Self::Removed => false,
-        }
-    }
-
-    /// Whether that is what was found.
-    fn is(&self, found: Option<&Opened>) -> bool {
-        let found = found.map(|found| (found.incarnation, found.generation, found.status));
-        match self {
-            Self::Token(kept) => found == Some((kept.incarnation, kept.generation, kept.status)),
-            Self::Written(incarnation, generation) => {
-                found.is_some_and(|found| (found.0, found.1) == (*incarnation, *generation))
-            }
-            Self::Removed => found.is_none(),
-        }
-    }
-}
-
-/// Whether these differ, and do not say which of them is newer.
-fn contradict(one: &Opened, other: &Opened) -> bool {
-    one.incarnation != other.incarnation || one.generation == other.generation && one.status != other.status
 }
 
 impl Cache {
@@ -342,20 +217,4 @@ impl fmt::Debug for Cache {
 
 fn stripe_of(digest: &[u8; 32]) -> usize {
     usize::from(u16::from_le_bytes([digest[0], digest[1]])) % STRIPES
-}
-
-/// An entry's bytes, and no less than an equal share, so that one bound keeps both.
-#[derive(Debug, Clone)]
-struct Weight {
-    least: u64,
-}
-
-impl Weighter<ConnectionKey, Entry> for Weight {
-    fn weight(&self, _: &ConnectionKey, entry: &Entry) -> u64 {
-        let token = match &entry.what {
-            What::Token(opened) => opened.bytes(),
-            What::Written(..) | What::Removed => 0,
-        };
-        u64::try_from(OVERHEAD + token).unwrap_or(u64::MAX).max(self.least)
-    }
 }

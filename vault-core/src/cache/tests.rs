@@ -1,9 +1,10 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::entry::OVERHEAD;
 use super::*;
 use crate::connection::an_opened;
-use crate::id::{ConnectorId, Owner, Slot, TenantId, UserId};
+use crate::id::{ConnectorId, Incarnation, Owner, Slot, TenantId, UserId};
 
 const START: Duration = Duration::from_secs(100);
 const MAX_AGE: Duration = Duration::from_secs(30);

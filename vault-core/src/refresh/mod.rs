@@ -6,7 +6,7 @@
 //!
 //! | step | what | where |
 //! |---|---|---|
-//! | 0 | read; good enough: answer | `read` |
+//! | 0 | read; good enough: answer | `request` |
 //! | 1 | join the flight of this connection and generation, or start it | `flight` |
 //! | 2 | the driver runs detached; callers wait, each with a deadline | `flight` |
 //! | 3 | take the store's lease, or wait for whoever has it | `driver`, `lease` |
@@ -38,6 +38,7 @@ mod outcome;
 mod persist;
 mod read;
 mod ready;
+mod request;
 pub(crate) mod schedule;
 mod send;
 mod spill;
@@ -48,6 +49,6 @@ pub(crate) use self::due::refresh_due;
 pub(crate) use self::flight::Flights;
 pub(crate) use self::import::import;
 pub(crate) use self::read::report_rejected;
-pub use self::read::{TokenFuture, TokenRequest};
+pub use self::request::{TokenFuture, TokenRequest};
 pub use self::spill::{Spill, SpillFolder, Spilled};
 pub(crate) use self::state::State;

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::Weighter;
+
+use crate::connection::Opened;
+use crate::id::{ConnectionKey, Incarnation};
+
+/// What an entry takes beside its token.
+pub(super) const OVERHEAD: usize = 256;
+
+/// Stands for all that was known when a read began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    pub(super) read_at: Duration,
+    pub(super) session: u64,
+    pub(super) stripe: usize,
+    pub(super) changes: u64,
+    pub(super) doubts: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) mark: Mark,
+    pub(super) what: What,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    Token(Arc<Opened>),
+    /// This vault wrote that generation: what a lagging replica still has of earlier ones is not kept.
+    Written(Incarnation, u64),
+    /// This vault removed the connection.
+    Removed,
+}
+
+impl What {
+    /// Whether `new`, which was read, may take this one's place.
+    pub(super) fn yields_to(&self, new: &Opened) -> bool {
+        match self {
+            Self::Token(old) => old.incarnation != new.incarnation || old.generation <= new.generation,
+            Self::Written(incarnation, generation) => {
+                *incarnation == new.incarnation && *generation <= new.generation
+            }
+            Self::Removed => false,
+        }
+    }
+
+    /// Whether that is what was found.
+    pub(super) fn is(&self, found: Option<&Opened>) -> bool {
+        let found = found.map(|found| (found.incarnation, found.generation, found.status));
+        match self {
+            Self::Token(kept) => found == Some((kept.incarnation, kept.generation, kept.status)),
+            Self::Written(incarnation, generation) => {
+                found.is_some_and(|found| (found.0, found.1) == (*incarnation, *generation))
+            }
+            Self::Removed => found.is_none(),
+        }
+    }
+}
+
+/// Whether these differ, and do not say which of them is newer.
+pub(super) fn contradict(one: &Opened, other: &Opened) -> bool {
+    one.incarnation != other.incarnation || one.generation == other.generation && one.status != other.status
+}
+
+/// An entry's bytes, and no less than an equal share, so that one bound keeps both.
+#[derive(Debug, Clone)]
+pub(super) struct Weight {
+    pub(super) least: u64,
+}
+
+impl Weighter<ConnectionKey, Entry> for Weight {
+    fn weight(&self, _: &ConnectionKey, entry: &Entry) -> u64 {
+        let token = match &entry.what {
+            What::Token(opened) => opened.bytes(),
+            What::Written(..) | What::Removed => 0,
+        };
+        u64::try_from(OVERHEAD + token).unwrap_or(u64::MAX).max(self.least)
+    }
+}
