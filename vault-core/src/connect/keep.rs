@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::complete::New;
+use super::judge::New;
 use crate::connection::Loaded;
 use crate::connector::{AccountPolicy, Registered};
 use crate::core::Core;

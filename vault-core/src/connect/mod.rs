@@ -14,13 +14,16 @@ mod callback;
 mod complete;
 mod connected;
 mod flow;
+mod judge;
 mod keep;
+mod redeem;
 mod start;
 mod target;
 
 pub use self::binding::SessionBinding;
 pub use self::callback::Callback;
-pub(crate) use self::complete::{complete, origin};
+pub(crate) use self::complete::complete;
 pub use self::connected::Connected;
+pub(crate) use self::judge::origin;
 pub use self::start::{Connect, Started};
 pub(crate) use self::target::check_absolute as check_return_target;
