@@ -1,6 +1,7 @@
 //! Connectors: the host's OAuth applications at providers, registered at run time.
 
 mod recent;
+mod registered;
 mod registration;
 mod registry;
 
@@ -8,9 +9,9 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 pub(crate) use self::recent::Recent;
+pub(crate) use self::registered::Registered;
 pub(crate) use self::registration::{Field, Registration, check_redirect_uri};
 pub use self::registry::Connectors;
-pub(crate) use self::registry::Registered;
 use crate::id::ConnectorId;
 use crate::provider::Provider;
 use crate::secret::ClientSecret;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache;
 
-use super::registry::Registered;
+use super::registered::Registered;
 use crate::core::Core;
 use crate::error::Error;
 use crate::id::{ConnectorId, TenantId};
