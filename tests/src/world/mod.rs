@@ -1,26 +1,30 @@
+mod builder;
+mod events;
+mod rows;
+mod time;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, SqliteConnection};
-use tokio::sync::watch;
-use tokio::task::{JoinError, JoinHandle};
 use url::Url;
 use vault_core::connect::{Connect, Connected};
 use vault_core::connector::Connector;
-use vault_core::event::{Event, Observer};
+use vault_core::event::Event;
 use vault_core::{
-    AccessToken, Callback, ClientSecret, Error, KeyRing, NewConnector, OwnerHandle, Provider, SessionBinding,
-    TokenCache, TokenRequest, Vault, VaultBuilder,
+    AccessToken, Callback, ClientSecret, Error, NewConnector, OwnerHandle, SessionBinding, TokenCache,
+    TokenRequest, Vault, VaultBuilder,
 };
-use vault_http::GuardedHttp;
 use vault_testkit::clock::ManualClock;
 use vault_testkit::faults::FaultStore;
-use vault_testkit::simulator::{Simulator, Switches};
+use vault_testkit::simulator::Simulator;
 
+pub use self::builder::WorldBuilder;
+use self::builder::vault;
+pub use self::events::Events;
+pub use self::time::{run_on, run_until};
 use crate::Canary;
-use crate::backend::{Backend, Memory, SqliteFile};
+use crate::backend::Backend;
 
 /// The session secret of the user's browser.
 pub const BINDING: &str = "the session of the user's own browser";
@@ -68,116 +72,6 @@ pub struct World {
     secrets: Mutex<Vec<String>>,
 }
 
-/// Options of a [`World`].
-#[derive(Debug, Default)]
-#[must_use]
-pub struct WorldBuilder {
-    backend: Option<Arc<dyn Backend>>,
-    in_memory: bool,
-    provider: Option<fn(&Simulator) -> Provider>,
-    vault: Option<fn(VaultBuilder) -> VaultBuilder>,
-    connector: Option<fn(NewConnector) -> NewConnector>,
-    switches: Option<fn(&mut Switches)>,
-}
-
-impl WorldBuilder {
-    /// Another backend than SQLite, or SQLite as any other: the raw rows are out of reach.
-    pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
-        self.backend = Some(backend);
-        self
-    }
-
-    /// In memory, on the same clock as everything else: leases, too, end when the test says so.
-    pub fn in_memory(mut self) -> Self {
-        self.in_memory = true;
-        self
-    }
-
-    /// Another provider definition than [`Simulator::provider`].
-    pub fn provider(mut self, provider: fn(&Simulator) -> Provider) -> Self {
-        self.provider = Some(provider);
-        self
-    }
-
-    /// More options for the vault.
-    pub fn vault(mut self, vault: fn(VaultBuilder) -> VaultBuilder) -> Self {
-        self.vault = Some(vault);
-        self
-    }
-
-    /// More options for the connector.
-    pub fn connector(mut self, connector: fn(NewConnector) -> NewConnector) -> Self {
-        self.connector = Some(connector);
-        self
-    }
-
-    /// How the provider behaves from the start.
-    pub fn switches(mut self, switches: fn(&mut Switches)) -> Self {
-        self.switches = Some(switches);
-        self
-    }
-
-    /// Starts everything.
-    pub async fn start(self) -> World {
-        let clock = ManualClock::new();
-        let mut provider = Simulator::builder().clock(Arc::new(clock.clone()));
-        if let Some(switches) = self.switches {
-            provider = provider.switch(switches);
-        }
-        let provider = provider.start().await.expect("a free port");
-        let (backend, database) = match self.backend {
-            Some(backend) => (backend, None),
-            None if self.in_memory => (Arc::new(Memory::new(&clock)) as Arc<dyn Backend>, None),
-            None => on_sqlite(),
-        };
-        let canary = Canary::new();
-        let events = Events::new(&canary);
-        let options = self.vault.unwrap_or(|builder| builder);
-        let (vault, faults) = vault(&*backend, &clock, &events, options).await.expect("the vault starts");
-        let definition = self.provider.map_or_else(|| provider.provider(), |provide| provide(&provider));
-        let new = NewConnector::new("demo", definition)
-            .client(provider.client_id(), ClientSecret::new(provider.client_secret()));
-        let new = match self.connector {
-            Some(change) => change(new),
-            None => new,
-        };
-        let connector = vault.connectors().register(new).await.expect("the connector registers");
-        let secrets = Mutex::new(vec![provider.client_secret().to_owned()]);
-        World { provider, clock, faults, vault, connector, canary, backend, events, database, secrets }
-    }
-}
-
-fn on_sqlite() -> (Arc<dyn Backend>, Option<PathBuf>) {
-    let file = SqliteFile::new();
-    let path = file.path();
-    (Arc::new(file), Some(path))
-}
-
-async fn vault(
-    backend: &dyn Backend,
-    clock: &ManualClock,
-    events: &Events,
-    options: impl FnOnce(VaultBuilder) -> VaultBuilder,
-) -> Result<(Vault, FaultStore), Error> {
-    let faults = FaultStore::with_clock(backend.open().await, Arc::new(clock.clone()));
-    let builder = Vault::builder()
-        .stores(faults.stores())
-        .keys(KeyRing::from_text(KEYS).expect("a key"))
-        .http(http())
-        .redirect_uri(REDIRECT_URI)
-        .observer(events.clone())
-        .clock(clock.clone());
-    Ok((options(builder).build().await?, faults))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn http() -> GuardedHttp {
-    GuardedHttp::builder().danger_allow_loopback_http().build().expect("an HTTP client")
-}
-
 impl World {
     /// With every default.
     pub async fn start() -> Self {
@@ -203,56 +97,6 @@ impl World {
         options: impl FnOnce(VaultBuilder) -> VaultBuilder,
     ) -> Result<(Vault, FaultStore), Error> {
         self.note(vault(&*self.backend, &self.clock, &self.events, options).await)
-    }
-
-    async fn database_connection(&self) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(self.database());
-        options.busy_timeout(Duration::from_secs(30)).connect().await.expect("the database opens")
-    }
-
-    /// Does to the database what somebody with access to it could; answers how many rows it changed.
-    pub async fn sql(&self, statement: impl Into<String>) -> u64 {
-        let mut connection = self.database_connection().await;
-        let done = sqlx::query(AssertSqlSafe(statement.into())).execute(&mut connection).await;
-        done.expect("good SQL").rows_affected()
-    }
-
-    /// What a query finds, as bytes.
-    pub async fn cell(&self, query: impl Into<String>) -> Vec<u8> {
-        let mut connection = self.database_connection().await;
-        let cell = sqlx::query_scalar(AssertSqlSafe(query.into())).fetch_one(&mut connection).await;
-        cell.expect("good SQL and a row")
-    }
-
-    /// How many rows a table has.
-    pub async fn rows(&self, table: &str) -> i64 {
-        let mut connection = self.database_connection().await;
-        let query = AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
-        sqlx::query_scalar(query).fetch_one(&mut connection).await.expect("good SQL")
-    }
-
-    /// One sealed column of a user's connection.
-    pub async fn blob(&self, user: &str, column: &str) -> Vec<u8> {
-        self.cell(format!("SELECT {column} FROM vault_connections WHERE owner_id = '{user}'")).await
-    }
-
-    /// The same of the connection of that id.
-    pub async fn blob_of(&self, id: &[u8], column: &str) -> Vec<u8> {
-        self.cell(format!("SELECT {column} FROM vault_connections WHERE id = x'{}'", hex(id))).await
-    }
-
-    /// Overwrites one.
-    pub async fn set_blob(&self, user: &str, column: &str, bytes: &[u8]) {
-        let hex = hex(bytes);
-        let changed = self
-            .sql(format!("UPDATE vault_connections SET {column} = x'{hex}' WHERE owner_id = '{user}'"))
-            .await;
-        assert_eq!(changed, 1, "{user} has one connection");
-    }
-
-    /// Ends every refresh lease, as time would: the database's clock is the machine's, which no test moves.
-    pub async fn lapse_leases(&self) {
-        self.sql("UPDATE vault_connections SET lease_until = 0 WHERE lease_until IS NOT NULL").await;
     }
 
     /// Moves time past the end of every access token.
@@ -297,12 +141,6 @@ impl World {
     /// Those of [`Vault::complete`].
     pub async fn connect_as(&self, connect: Connect, account: &str) -> Result<Connected, Error> {
         self.deliver(&self.query_of(connect, account).await).await
-    }
-
-    /// The database file.
-    #[must_use]
-    pub fn database(&self) -> PathBuf {
-        self.database.clone().expect("a world on SQLite, by default")
     }
 
     /// An app user.
@@ -426,34 +264,6 @@ impl World {
     }
 }
 
-/// Moves time on while a refresh sleeps, no faster than it renews its lease.
-pub async fn run_on(clock: &ManualClock, span: Duration) {
-    const RENEWAL: Duration = Duration::from_millis(11_250);
-    let mut left = span;
-    while !left.is_zero() {
-        // The renewal, and the refresh.
-        clock.wait_for_sleepers(2).await;
-        let step = RENEWAL.min(left);
-        clock.advance(step);
-        left -= step;
-    }
-}
-
-/// Lets simulated time pass, twice as fast as time does, until the task is done.
-///
-/// # Errors
-/// When it panicked.
-pub async fn run_until<T>(clock: &ManualClock, mut task: JoinHandle<T>) -> Result<T, JoinError> {
-    let mut pace = tokio::time::interval(Duration::from_millis(1));
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut task => return done,
-            _ = pace.tick() => clock.advance(Duration::from_millis(2)),
-        }
-    }
-}
-
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -464,39 +274,5 @@ impl Drop for World {
         secrets.extend(self.provider.received());
         assert!(!secrets.is_empty(), "there are secrets to look for");
         self.canary.check(&secrets, &*self.backend);
-    }
-}
-
-/// Keeps every event, and has the canary look at it.
-#[derive(Debug, Clone)]
-pub struct Events {
-    seen: Arc<watch::Sender<Vec<Event>>>,
-    canary: Canary,
-}
-
-impl Events {
-    /// None yet.
-    #[must_use]
-    pub fn new(canary: &Canary) -> Self {
-        Self { seen: Arc::default(), canary: canary.clone() }
-    }
-
-    /// The events so far.
-    #[must_use]
-    pub fn seen(&self) -> Vec<Event> {
-        self.seen.borrow().clone()
-    }
-
-    /// Waits until they are such.
-    pub async fn until(&self, such: impl Fn(&[Event]) -> bool + Send + Sync) {
-        let mut seen = self.seen.subscribe();
-        let _ = seen.wait_for(|events| such(events)).await.expect("the observer lives on");
-    }
-}
-
-impl Observer for Events {
-    fn event(&self, event: &Event) {
-        self.canary.shown(event);
-        self.seen.send_modify(|seen| seen.push(event.clone()));
     }
 }
