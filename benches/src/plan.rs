@@ -14,6 +14,8 @@ pub struct Plan {
     pub tokens: &'static [usize],
     /// Connections in a store, rising.
     pub rows: &'static [usize],
+    /// The same for Redis Cluster, which holds each of them twice, in memory.
+    pub cluster_rows: &'static [usize],
     /// At once; the first is one.
     pub tasks: &'static [u64],
     /// The same for Redis.
@@ -31,6 +33,7 @@ impl Plan {
         span: Duration::from_millis(400),
         tokens: &[512, Self::USUAL_BYTES, 4096],
         rows: &[1_000, 100_000, 1_000_000],
+        cluster_rows: &[1_000, 100_000],
         tasks: &[1, 16, 64],
         redis_tasks: &[1, 16, 64, 256],
         waiters: &[1, 100, 10_000],
@@ -42,6 +45,7 @@ impl Plan {
         span: Duration::from_millis(180),
         tokens: &[Self::USUAL_BYTES],
         rows: &[1_000, 100_000],
+        cluster_rows: &[1_000, 10_000],
         tasks: &[1, 64],
         redis_tasks: &[1, 256],
         waiters: &[1, 100, 10_000],
@@ -54,6 +58,7 @@ impl Plan {
         span: Duration::from_millis(1),
         tokens: &[Self::USUAL_BYTES],
         rows: &[200, 1_000],
+        cluster_rows: &[200, 1_000],
         tasks: &[1, 16],
         redis_tasks: &[1, 16],
         waiters: &[1, 100],
@@ -69,9 +74,9 @@ impl Plan {
         if size.token_bytes == Self::USUAL_BYTES { self.tasks } else { &[1] }
     }
 
-    /// The fewest connections, and what it is compared with.
-    pub fn growth(&self) -> (Size, Vec<Size>) {
+    /// The fewest of so many connections, and what it is compared with.
+    pub fn growth(rows: &[usize]) -> (Size, Vec<Size>) {
         let size = |rows| Size { rows, token_bytes: Self::USUAL_BYTES };
-        (size(self.rows[0]), self.rows[1..].iter().copied().map(size).collect())
+        (size(rows[0]), rows[1..].iter().copied().map(size).collect())
     }
 }

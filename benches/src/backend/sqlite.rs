@@ -30,7 +30,7 @@ impl Sqlite {
         let store = SqliteStore::open(&path).await.expect("the database opens");
         let pool = pool(&path);
         let setup = Setup::seed(Stores::from_backend(store), &BulkInsert(pool.clone()), size).await;
-        // Or the system writes the rows to the disk while reads of them are timed.
+        // All of it is on the disk before reads are timed, not meanwhile.
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&pool).await;
         checkpoint.expect("nobody writes");
         Self { setup, pool, _folder: folder }

@@ -13,8 +13,9 @@ use crate::backend::redis::Redis;
 use crate::backend::sqlite::Sqlite;
 use crate::group::{Case, Group, names};
 use crate::operation::{Contestant, Operation};
+use crate::plan::Plan;
 use crate::servers::Servers;
-use crate::setup::{DUE, Setup};
+use crate::setup::{DUE, Setup, Size};
 use crate::vault::TokenRead;
 
 pub const READ: &str = "growth of a cold read";
@@ -24,7 +25,7 @@ type Floor = Box<dyn Contestant>;
 
 pub(super) fn local(bench: &mut Bench<'_>) {
     let Bench { plan, runtime, .. } = *bench;
-    let (small, larger) = plan.growth();
+    let (small, larger) = Plan::growth(plan.rows);
     let map = |setup: &Setup| Box::new(Arc::new(runtime.block_on(MapRead::of(setup)))) as Floor;
     let small_setup = runtime.block_on(memory::seed(small));
     for &large in &larger {
@@ -49,8 +50,8 @@ pub(super) fn local(bench: &mut Bench<'_>) {
 
 pub(super) fn on_servers(bench: &mut Bench<'_>, servers: &Servers) {
     let Bench { plan, runtime, .. } = *bench;
-    let (small_size, larger) = plan.growth();
-    let small = runtime.block_on(Postgres::seed(&servers.postgres, small_size));
+    let (small, larger) = Plan::growth(plan.rows);
+    let small = runtime.block_on(Postgres::seed(&servers.postgres, small));
     for &large in &larger {
         let large = runtime.block_on(Postgres::seed(&servers.postgres, large));
         let (place, setups, both) = ("PostgreSQL, TCP", [&small.setup, &large.setup], [&small, &large]);
@@ -61,12 +62,20 @@ pub(super) fn on_servers(bench: &mut Bench<'_>, servers: &Servers) {
         scan(bench, place, setups, Some(select));
     }
 
-    let get = |redis: &Redis| Box::new(Arc::new(runtime.block_on(redis.get()))) as Floor;
-    let small = runtime.block_on(Redis::seed(&servers.redis, small_size));
-    for &large in &larger {
-        let large = runtime.block_on(Redis::seed(&servers.redis, large));
-        let (place, setups) = ("Redis, TCP", [&small.setup, &large.setup]);
-        read(bench, place, setups, [get(&small), get(&large)]);
+    redis(bench, "Redis, TCP", plan.rows, |size| runtime.block_on(Redis::seed(&servers.redis, size)));
+    let seed = |size| runtime.block_on(Redis::seed_cluster(&servers.redis_cluster, size));
+    redis(bench, "Redis Cluster", plan.cluster_rows, seed);
+}
+
+fn redis(bench: &mut Bench<'_>, place: &str, rows: &[usize], seed: impl Fn(Size) -> Redis) {
+    let runtime = bench.runtime;
+    let (small, larger) = Plan::growth(rows);
+    let small = seed(small);
+    for large in larger {
+        let large = seed(large);
+        let setups = [&small.setup, &large.setup];
+        let get = [&small, &large].map(|redis| Box::new(Arc::new(runtime.block_on(redis.get()))) as Floor);
+        read(bench, place, setups, get);
         scan(bench, place, setups, None);
     }
 }
