@@ -73,21 +73,23 @@ impl Engine for Sqlite {
     }
 
     async fn credential(&self, statement: &Statement, id: &[u8; 32]) -> Result<Option<Bytes>> {
+        let (values, fault) = ([id.into()], fault(statement.doing));
+        let query = query(&statement.sql, &values);
         // Done at the first row: there is no other, and waiting for the end is one more turn of the driver's thread.
         let row = match self.seat.take() {
-            Some(mut sitting) => {
-                let connection = sitting.connection(&self.readers).await.map_err(fault(statement.doing))?;
-                let row = query(&statement.sql, &[id.into()]).fetch_optional(connection).await;
-                let row = row.map_err(fault(statement.doing))?;
-                sitting.stay();
-                row
-            }
-            None => {
-                let row = query(&statement.sql, &[id.into()]).fetch_optional(&self.readers).await;
-                row.map_err(fault(statement.doing))?
-            }
+            Some(mut sitting) => match sitting.connection(&self.readers).await {
+                Ok(connection) => {
+                    let row = query.fetch_optional(connection).await;
+                    if row.is_ok() {
+                        sitting.stay();
+                    }
+                    row
+                }
+                Err(error) => Err(error),
+            },
+            None => query.fetch_optional(&self.readers).await,
         };
-        row.as_ref().map(credential).transpose()
+        row.map_err(fault)?.as_ref().map(credential).transpose()
     }
 
     async fn guarded(
