@@ -54,15 +54,19 @@ impl Runner for Interleaved {
             runtime.block_on(turns.as_a_task(Turns::calibrate));
         }
         let mut rounds = vec![Vec::new(); turns.len()];
-        let mut order: Vec<usize> = (0..turns.len()).collect();
+        let (mut order, mut taken): (Vec<usize>, usize) = ((0..turns.len()).collect(), 0);
         for _ in 0..self.plan.rounds {
             let mut figures = vec![Vec::new(); turns.len()];
             for _ in 0..parts {
                 for &which in &order {
                     figures[which].push(runtime.block_on(turns[which].as_a_task(Turns::take)));
                 }
-                // The first has no advantage, nor the last.
+                // Each comes first and last as often as the others, and after each of its neighbours.
                 order.rotate_left(1);
+                taken += 1;
+                if taken % order.len() == 0 {
+                    order.reverse();
+                }
             }
             rounds.iter_mut().zip(&figures).for_each(|(rounds, figures)| rounds.push(mean(figures)));
         }

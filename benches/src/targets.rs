@@ -51,8 +51,8 @@ pub const TARGETS: &[Target] = &[
     cold("PostgreSQL, one task", POSTGRES, 1, names::HELD, Bound::AtMost(1.2)),
     // "Well under".
     cold("PostgreSQL, one task", POSTGRES, 1, names::POOL, Bound::AtMost(0.8)),
-    cold("PostgreSQL, 64 tasks on 8 connections", POSTGRES, 64, names::PGBENCH, Bound::AtLeast(1.6)),
-    cold("PostgreSQL, 64 tasks on 8 connections", POSTGRES, 64, names::POOL, Bound::AtLeast(4.0)),
+    cold("PostgreSQL, 64 tasks, at most 8 connections", POSTGRES, 64, names::PGBENCH, Bound::AtLeast(1.6)),
+    cold("PostgreSQL, 64 tasks, at most 8 connections", POSTGRES, 64, names::POOL, Bound::AtLeast(4.0)),
     cold("Redis, one task", REDIS, 1, names::GET, Bound::AtMost(1.15)),
     cold("Redis, 256 tasks", REDIS, 256, names::GET, Bound::AtLeast(0.9)),
     Target {
@@ -73,7 +73,7 @@ pub const TARGETS: &[Target] = &[
         bound: Bound::AtMost(1.5),
     },
     cold("PostgreSQL, one task", POSTGRES, 1, names::SESSIONS, Bound::AtMost(0.7)),
-    cold("PostgreSQL, 64 tasks on 8 connections", POSTGRES, 64, names::SESSIONS, Bound::AtLeast(4.0)),
+    cold("PostgreSQL, 64 tasks, at most 8 connections", POSTGRES, 64, names::SESSIONS, Bound::AtLeast(4.0)),
     cold("Redis, one task", REDIS, 1, names::SESSIONS, Bound::AtMost(1.1)),
 ];
 
@@ -111,7 +111,7 @@ impl Target {
     pub fn versus(&self) -> &'static str {
         match self.versus {
             Versus::Contestant(name) => name,
-            Versus::FloorsGrowth => "the bare read's own growth",
+            Versus::FloorsGrowth => "itself, grown as the bare read",
             Versus::Nothing => "fewest rows",
         }
     }

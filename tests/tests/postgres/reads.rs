@@ -389,6 +389,42 @@ fn a_connection_of_a_runtime_that_does_not_run_keeps_no_reader_of_another() {
     });
 }
 
+#[test]
+fn who_waits_is_answered_though_the_runtime_of_whoever_led_has_stopped() {
+    let runtime = || Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let (leads, waits) = (runtime(), runtime());
+    let (world, store) = waits.block_on(async {
+        let world = World::with(1).await;
+        let options = PostgresOptions::new().schema(&world.schema).expect("plain").read_connections(1);
+        let options = options.response_timeout(Duration::from_secs(2));
+        let store = options.on(pool_with(&format!("application_name={}", world.name)));
+        (world, store)
+    });
+    let record = &world.records[0];
+    leads.block_on(store.read(&record.key)).expect("works");
+
+    let lock = waits.block_on(world.lock());
+    let waiting = std::thread::scope(|threads| {
+        let leading = threads.spawn(|| leads.block_on(store.read(&record.key)));
+        waits.block_on(world.until("wait_event_type = 'Lock'"));
+        let waiting = waits.block_on(async { [read(&store, record)] });
+        waits.block_on(async {
+            tokio::task::yield_now().await;
+            lock.rollback().await.expect("unlocked");
+        });
+        // From here on nobody runs that runtime.
+        leading.join().expect("no panic").expect("works");
+        waiting
+    });
+    waits.block_on(async {
+        let [waiting] = waiting;
+        let first = timeout(Duration::from_secs(10), answer(waiting)).await.expect("in time");
+        // The connection's own runtime is the one that has stopped.
+        assert!(first.is_ok() || store.read(&record.key).await.is_ok(), "on a new connection");
+        timeout(Duration::from_secs(10), store.close()).await.expect("nobody has a connection");
+    });
+}
+
 #[tokio::test]
 async fn without_read_connections_reads_are_made_on_the_pool() {
     let world = World::with(1).await;

@@ -1,12 +1,15 @@
 use sqlx::PgPool;
-use vault_core::store::{ConnectionRecord, ConnectionStore as _, StoreErrorKind};
+use vault_core::store::{
+    Change, ConnectionRecord, ConnectionStore as _, ConnectionWatch as _, Put, StoreErrorKind,
+};
 use vault_sqlx::{PostgresOptions, PostgresStore};
+use vault_tests::changes::next;
 use vault_tests::servers::{address, unique_name};
 
 use super::support::{connection, execute, fresh, insert, number, on, pool, pool_with};
 
 /// How many files the schema has.
-const STEPS: i64 = 3;
+const STEPS: i64 = 4;
 
 async fn steps(pool: &PgPool, ledger: &str) -> i64 {
     number(pool, format!("SELECT count(*) FROM {ledger}")).await
@@ -43,7 +46,7 @@ async fn s13_a_newer_schema_is_refused_and_left_alone() {
     let (store, pool, schema) = fresh().await;
     execute(
         &pool,
-        format!("INSERT INTO {schema}.vault_schema VALUES (4, 0); DROP TABLE {schema}.vault_keys;"),
+        format!("INSERT INTO {schema}.vault_schema VALUES (5, 0); DROP TABLE {schema}.vault_keys;"),
     )
     .await;
 
@@ -87,6 +90,7 @@ const FILES: [&str; STEPS as usize] = [
     include_str!("../../../vault-sqlx/schema/postgres/0001_init.sql"),
     include_str!("../../../vault-sqlx/schema/postgres/0002_changes.sql"),
     include_str!("../../../vault-sqlx/schema/postgres/0003_inline.sql"),
+    include_str!("../../../vault-sqlx/schema/postgres/0004_partitions.sql"),
 ];
 
 async fn migrate_by_hand(host: &PgPool, schema: &str, script: &str) {
@@ -132,8 +136,15 @@ async fn a_host_may_partition_the_connections() {
     let script = FILES[0].replacen(whole, &format!("{partitioned}{partition}"), 1) + FILES[1];
     migrate_by_hand(&host, &schema, &script).await;
     let store = on(pool(), &schema);
-    store.migrate().await.expect("one step more");
+    store.migrate().await.expect("the steps that are left");
     assert_eq!(out_of_line(&store, &host, &format!("{schema}.part"), 3_500).await, 0);
+
+    let alice = connection("alice", 1);
+    insert(&store, &alice).await.expect("works");
+    let mut changes = store.watch().await.expect("works");
+    let deleted = on(pool(), &schema).delete(&alice.key, alice.version, None).await;
+    assert_eq!(deleted.expect("works"), Put::Written);
+    assert_eq!(next(&mut changes).await, Change::Connection(alice.key.digest()));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use quick_cache::Weighter;
 
 use crate::connection::Opened;
 use crate::id::{ConnectionKey, Incarnation};
+use crate::store::ConnectionStatus;
 
 /// What an entry takes beside its token.
 pub(super) const OVERHEAD: usize = 256;
@@ -17,6 +18,7 @@ pub(crate) struct Mark {
     pub(super) stripe: usize,
     pub(super) changes: u64,
     pub(super) doubts: u64,
+    pub(super) keeps: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -28,8 +30,8 @@ pub(super) struct Entry {
 #[derive(Debug, Clone)]
 pub(super) enum What {
     Token(Arc<Opened>),
-    /// This vault wrote that generation: what a lagging replica still has of earlier ones is not kept.
-    Written(Incarnation, u64),
+    /// This vault wrote that: what a lagging replica still has of earlier states is not kept.
+    Written(Incarnation, u64, ConnectionStatus),
     /// This vault removed the connection.
     Removed,
 }
@@ -39,8 +41,9 @@ impl What {
     pub(super) fn yields_to(&self, new: &Opened) -> bool {
         match self {
             Self::Token(old) => old.incarnation != new.incarnation || old.generation <= new.generation,
-            Self::Written(incarnation, generation) => {
-                *incarnation == new.incarnation && *generation <= new.generation
+            Self::Written(incarnation, generation, status) => {
+                let is_same = (*generation, *status) == (new.generation, new.status);
+                *incarnation == new.incarnation && (is_same || *generation < new.generation)
             }
             Self::Removed => false,
         }
@@ -51,8 +54,8 @@ impl What {
         let found = found.map(|found| (found.incarnation, found.generation, found.status));
         match self {
             Self::Token(kept) => found == Some((kept.incarnation, kept.generation, kept.status)),
-            Self::Written(incarnation, generation) => {
-                found.is_some_and(|found| (found.0, found.1) == (*incarnation, *generation))
+            Self::Written(incarnation, generation, status) => {
+                found == Some((*incarnation, *generation, *status))
             }
             Self::Removed => found.is_none(),
         }

@@ -9,7 +9,8 @@
 //!
 //! Changes are known from three sides: this vault's own writes pass through `Told`, which wraps the store; other
 //! processes' arrive by a [`ConnectionWatch`], if there is one, which `follow` listens to; and what nobody tells ends
-//! with [`TokenCache::max_age`], counted from before the read, by the monotonic clock.
+//! with [`TokenCache::max_age`], counted from before the read, by the monotonic clock, which stands still while the
+//! machine sleeps.
 
 mod entry;
 mod follow;
@@ -53,6 +54,8 @@ struct Stripe {
     changes: AtomicU64,
     /// How often a read found something else than others may still bring.
     doubts: AtomicU64,
+    /// How often something was kept: what a read brings must not be older, even where that has left since.
+    keeps: AtomicU64,
     /// Held while an entry is compared with what it replaces.
     writing: Mutex<()>,
 }
@@ -89,7 +92,7 @@ impl Cache {
     pub(crate) fn mark(&self, key: &ConnectionKey, now: Duration) -> Mark {
         let stripe = stripe_of(&key.digest());
         let session = self.session.load(Ordering::Acquire);
-        Mark { read_at: now, session, stripe, changes: self.changes(stripe), doubts: self.doubts(stripe) }
+        self.mark_of(stripe, session, self.changes(stripe), now)
     }
 
     /// Keeps what was read since `mark`, unless something has happened meanwhile.
@@ -109,11 +112,16 @@ impl Cache {
             // It may be newer than what is kept, and its reader has seen it.
             self.doubt(key, mark.stripe);
         }
-        let overtaken = in_doubt || old.is_some_and(|old| !old.what.yields_to(&opened));
+        let overtaken = match old {
+            _ if in_doubt => true,
+            Some(old) => !old.what.yields_to(&opened),
+            None => mark.keeps != self.keeps(mark.stripe),
+        };
         if overtaken {
             return Held::Own(Box::new(opened));
         }
         let opened = opened.shared();
+        self.stripes[mark.stripe].keeps.fetch_add(1, Ordering::AcqRel);
         self.kept.insert(key.clone(), Entry { mark, what: What::Token(Arc::clone(&opened)) });
         Held::Shared(opened)
     }
@@ -151,7 +159,7 @@ impl Cache {
         match left {
             Some((what, now)) => {
                 let session = self.session.load(Ordering::Acquire);
-                let mark = Mark { read_at: now, session, stripe, changes, doubts: self.doubts(stripe) };
+                let mark = self.mark_of(stripe, session, changes, now);
                 self.kept.insert(key.clone(), Entry { mark, what });
             }
             None => drop(self.kept.remove(key)),
@@ -198,6 +206,14 @@ impl Cache {
 
     fn changes(&self, stripe: usize) -> u64 {
         self.stripes[stripe].changes.load(Ordering::Acquire)
+    }
+
+    fn mark_of(&self, stripe: usize, session: u64, changes: u64, read_at: Duration) -> Mark {
+        Mark { read_at, session, stripe, changes, doubts: self.doubts(stripe), keeps: self.keeps(stripe) }
+    }
+
+    fn keeps(&self, stripe: usize) -> u64 {
+        self.stripes[stripe].keeps.load(Ordering::Acquire)
     }
 
     fn doubts(&self, stripe: usize) -> u64 {

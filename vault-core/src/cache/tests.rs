@@ -4,7 +4,9 @@ use std::time::Duration;
 use super::entry::OVERHEAD;
 use super::*;
 use crate::connection::an_opened;
+use crate::error::ReauthReason;
 use crate::id::{ConnectorId, Incarnation, Owner, Slot, TenantId, UserId};
+use crate::store::ConnectionStatus;
 
 const START: Duration = Duration::from_secs(100);
 const MAX_AGE: Duration = Duration::from_secs(30);
@@ -42,7 +44,13 @@ fn what_was_read_before_a_change_is_not_served_after_it() {
     let changes: [Happens; 7] = [
         |cache| cache.forget(&key("alice")),
         |cache| cache.wrote(&key("alice"), What::Removed, START),
-        |cache| cache.wrote(&key("alice"), What::Written(Incarnation::from_bytes([1; 16]), 1), START),
+        |cache| {
+            cache.wrote(
+                &key("alice"),
+                What::Written(Incarnation::from_bytes([1; 16]), 1, ConnectionStatus::Active),
+                START,
+            )
+        },
         |cache| cache.told_of(&key("alice").digest()),
         Cache::told_of_any,
         |cache| cache.switch(false),
@@ -126,7 +134,11 @@ fn what_others_find_leaves_what_is_kept_of_it_and_of_others() {
 #[test]
 fn what_a_replica_still_has_of_before_a_write_is_not_kept() {
     let cache = cache();
-    cache.wrote(&key("alice"), What::Written(Incarnation::from_bytes([1; 16]), 3), START);
+    cache.wrote(
+        &key("alice"),
+        What::Written(Incarnation::from_bytes([1; 16]), 3, ConnectionStatus::Active),
+        START,
+    );
     for (incarnation, older, kept) in [(1, 2, None), (2, 9, None), (1, 3, Some(3))] {
         read(&cache, "alice", incarnation, older);
         assert_eq!(generation(&cache, "alice"), kept);
@@ -138,6 +150,30 @@ fn what_a_replica_still_has_of_before_a_write_is_not_kept() {
     let mark = cache.mark(&key("alice"), START + MAX_AGE);
     cache.keep(&key("alice"), mark, an_opened(3, 1));
     assert!(cache.get(&key("alice"), START + MAX_AGE).is_some());
+}
+
+#[test]
+fn a_replica_does_not_take_back_what_this_vault_has_marked() {
+    let cache = cache();
+    let marked = ConnectionStatus::NeedsReauthorization(ReauthReason::GrantRevoked);
+    cache.wrote(&key("alice"), What::Written(Incarnation::from_bytes([1; 16]), 3, marked), START);
+    for (older, kept) in [(3, None), (4, Some(4))] {
+        read(&cache, "alice", 1, older);
+        assert_eq!(generation(&cache, "alice"), kept);
+    }
+}
+
+#[test]
+fn what_a_read_brings_is_not_older_than_what_was_evicted_meanwhile() {
+    let cache = Cache::new(&TokenCache::new().entries(1));
+    let early = cache.mark(&key("alice"), START);
+    read(&cache, "alice", 1, 4);
+    for other in 0..100 {
+        read(&cache, &other.to_string(), 1, 1);
+    }
+    assert_eq!(generation(&cache, "alice"), None);
+    cache.keep(&key("alice"), early, an_opened(1, 3));
+    assert_eq!(generation(&cache, "alice"), None);
 }
 
 #[test]

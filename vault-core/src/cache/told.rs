@@ -66,7 +66,8 @@ impl ConnectionStore for Told {
     ) -> Result<Put> {
         let mut writing = self.writing(&record.key);
         let put = self.inner.put(record, condition, owed, release).await?;
-        writing.wrote = (put == Put::Written).then_some(What::Written(record.incarnation, record.generation));
+        let ConnectionRecord { incarnation, generation, status, .. } = *record;
+        writing.wrote = (put == Put::Written).then_some(What::Written(incarnation, generation, status));
         Ok(put)
     }
 

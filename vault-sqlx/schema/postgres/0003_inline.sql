@@ -1,5 +1,6 @@
 -- Credentials of which two fit on a page lie in their rows, and not in the TOAST table, where each would take another index
--- and more rows to read: reading them is what most statements are for. Rows that are there move when they are next written.
+-- and more rows to read: reading them is what most statements are for. Credentials that are there move when they are next
+-- written. Whoever partitions the table says the same of partitions to come.
 
 DO $$
 DECLARE
@@ -7,7 +8,7 @@ DECLARE
 BEGIN
     FOR leaf IN
         SELECT oid FROM pg_class WHERE oid = 'vault_connections'::regclass AND relkind = 'r'
-        UNION SELECT relid FROM pg_partition_tree('vault_connections') WHERE isleaf
+        UNION SELECT relid FROM pg_partition_tree('vault_connections') JOIN pg_class ON oid = relid WHERE relkind = 'r'
     LOOP
         EXECUTE format('ALTER TABLE %s SET (toast_tuple_target = 4080)', leaf);
     END LOOP;

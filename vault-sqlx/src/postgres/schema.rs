@@ -7,10 +7,11 @@ use super::error::fault;
 use super::{PostgresOptions, PostgresStore};
 
 /// Each takes the schema one version up, and says so in the ledger itself: hosts who migrate by hand run these files.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("../../schema/postgres/0001_init.sql"),
     include_str!("../../schema/postgres/0002_changes.sql"),
     include_str!("../../schema/postgres/0003_inline.sql"),
+    include_str!("../../schema/postgres/0004_partitions.sql"),
 ];
 
 /// Sees what others committed while it waited for the lock, whatever the default is.
@@ -22,12 +23,14 @@ impl PostgresStore {
     /// Brings the schema up to date. Does nothing when it is. Several processes may call it at once: one does the work,
     /// the others wait for it.
     ///
-    /// It needs the right to create tables, and a schema if [`PostgresOptions::schema`] names one that is not there.
+    /// It needs the right to create tables, a schema if [`PostgresOptions::schema`] names one that is not there, and the
+    /// tables of an earlier version for its own.
     ///
     /// # Errors
     /// [`StoreErrorKind::SchemaTooNew`] when a newer version of this crate has been here; the schema is left as it is.
     /// [`StoreErrorKind::Misconfigured`] when the database's encoding is not UTF8, or its user may not create tables.
-    /// [`StoreErrorKind::Busy`] when another process migrates for longer than `statement_timeout` or `lock_timeout`.
+    /// [`StoreErrorKind::Busy`] when another process migrates, or vacuums or changes a table, for longer than
+    /// `statement_timeout` or `lock_timeout`; where neither is set, it waits.
     ///
     /// # Cancel safety
     /// Dropped, it has done everything or nothing.

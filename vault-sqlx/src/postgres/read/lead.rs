@@ -35,8 +35,8 @@ enum By {
 }
 
 impl Lead {
-    pub(super) fn by_caller(shared: &Arc<Shared>, open: Open) -> Self {
-        let by = By::Caller(Handle::current());
+    pub(super) fn by_caller(shared: &Arc<Shared>, open: Open, runtime: Handle) -> Self {
+        let by = By::Caller(runtime);
         Self { shared: Arc::clone(shared), open: Some(open), by, is_asking: false }
     }
 
@@ -50,7 +50,7 @@ impl Lead {
         loop {
             // Whoever is ready to run comes first, and may have something to ask.
             tokio::task::yield_now().await;
-            if self.give_back() {
+            if self.give_back().is_ok() {
                 return;
             }
             if let Err(error) = self.shared.opened(&mut self.open).await {
@@ -64,7 +64,7 @@ impl Lead {
             }
             let rows = self.ask(&batch.ids()).await;
             // Somebody who reads alone finds it there when they ask again.
-            let is_back = batch.is_of_one() && self.give_back();
+            let is_back = batch.is_of_one() && self.give_back().is_ok();
             match rows {
                 Ok(rows) => batch.answer(&by_id(&rows)),
                 Err(error) => batch.fail(&error),
@@ -89,9 +89,10 @@ impl Lead {
                 error if is_worth_repeating(error) => &mut repetitions,
                 _ => &mut 0,
             };
+            let error = fault(DOING)(error);
+            // Also before another try: a host that broke the connection may not be the primary any more.
+            self.shared.hosts.observe(Some(&error));
             if *left == 0 {
-                let error = fault(DOING)(error);
-                self.shared.hosts.observe(Some(&error));
                 return Err(error);
             }
             *left -= 1;
@@ -122,14 +123,12 @@ impl Lead {
         }
     }
 
-    /// Whether it went back: nobody waits.
-    fn give_back(&mut self) -> bool {
-        let is_back = self.shared.queue.give_back(&mut self.open);
-        if is_back {
-            self.by = By::Nobody;
-            self.shared.returned.notify_waiters();
-        }
-        is_back
+    /// Unless somebody waits; then it says where.
+    fn give_back(&mut self) -> Result<(), Handle> {
+        self.shared.queue.give_back(&mut self.open)?;
+        self.by = By::Nobody;
+        self.shared.returned.notify_waiters();
+        Ok(())
     }
 }
 
@@ -146,11 +145,17 @@ async fn in_time<T>(mut patience: Pin<&mut Sleep>, answer: impl Future<Output = 
 impl Drop for Lead {
     fn drop(&mut self) {
         match mem::replace(&mut self.by, By::Nobody) {
-            By::Caller(runtime) => {
-                if self.is_asking || !self.give_back() {
-                    let (shared, open) = (Arc::clone(&self.shared), self.open.take());
-                    runtime.spawn(Self { shared, open, by: By::Task, is_asking: self.is_asking }.serve());
-                }
+            By::Caller(own) => {
+                // This caller's runtime may not run any more. That of one who waits does.
+                let runtime = if self.is_asking {
+                    self.shared.queue.runtime_of_waiting().unwrap_or(own)
+                } else if let Err(runtime) = self.give_back() {
+                    runtime
+                } else {
+                    return;
+                };
+                let (shared, open) = (Arc::clone(&self.shared), self.open.take());
+                runtime.spawn(Self { shared, open, by: By::Task, is_asking: self.is_asking }.serve());
             }
             // The runtime ends, or it panicked.
             By::Task => {

@@ -20,6 +20,7 @@ use std::time::Duration;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, PgPool};
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use vault_core::store::{Bytes, StoreError, StoreErrorKind};
@@ -78,14 +79,15 @@ impl Reader {
             drop(self.0.queue.clear());
             return Err(fault(DOING)(sqlx::Error::PoolClosed));
         }
-        match self.0.queue.turn(id) {
+        let runtime = Handle::current();
+        match self.0.queue.turn(id, &runtime) {
             Turn::Now(open) => {
-                let rows = Lead::by_caller(&self.0, open).ask(&[id]).await?;
+                let rows = Lead::by_caller(&self.0, open, runtime).ask(&[id]).await?;
                 rows.first().map(credential).transpose()
             }
             Turn::Later { answer, unopened } => {
                 if unopened {
-                    tokio::spawn(Lead::by_task(&self.0).serve());
+                    runtime.spawn(Lead::by_task(&self.0).serve());
                 }
                 let unavailable = |message| Err(StoreError::new(StoreErrorKind::Unavailable, message));
                 match timeout(self.0.patience(), answer).await {
@@ -170,7 +172,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_without_end_for_others_who_read() {
         let (_socket, reader) = reader();
-        let _leads = [reader.0.queue.turn([1; 32]), reader.0.queue.turn([2; 32])];
+        let _leads = [1, 2].map(|n| reader.0.queue.turn([n; 32], &Handle::current()));
         let error = reader.read([3; 32]).await.expect_err("nobody leads the connections");
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     }

@@ -79,6 +79,8 @@ struct State {
 struct Request {
     id: Id,
     answer: oneshot::Sender<Answer>,
+    /// Where its caller waits.
+    runtime: Handle,
 }
 
 /// What a caller does.
@@ -96,7 +98,8 @@ impl Queue {
         Self { connections, state }
     }
 
-    pub(super) fn turn(&self, id: Id) -> Turn {
+    /// For a caller on `runtime`.
+    pub(super) fn turn(&self, id: Id, runtime: &Handle) -> Turn {
         let mut state = self.state();
         let unopened = match state.free.pop() {
             Some(Some(open)) => return Turn::Now(open),
@@ -109,18 +112,26 @@ impl Queue {
             taken => taken.is_some(),
         };
         let (sender, answer) = oneshot::channel();
-        state.waiting.push_back(Request { id, answer: sender });
+        state.waiting.push_back(Request { id, answer: sender, runtime: runtime.clone() });
         Turn::Later { answer, unopened }
     }
 
-    /// Takes a connection back, or `None` in place of one that is no more, unless somebody waits.
-    pub(super) fn give_back(&self, open: &mut Option<Open>) -> bool {
+    /// Takes a connection back, or `None` in place of one that is no more.
+    ///
+    /// # Errors
+    /// Where somebody waits, if somebody does: then it is not taken.
+    pub(super) fn give_back(&self, open: &mut Option<Open>) -> Result<(), Handle> {
         let mut state = self.state();
-        let nobody_waits = state.waiting.is_empty();
-        if nobody_waits {
-            state.put(open.take());
+        if let Some(runtime) = state.runtime_of_waiting() {
+            return Err(runtime);
         }
-        nobody_waits
+        state.put(open.take());
+        Ok(())
+    }
+
+    /// Where somebody waits, if somebody does.
+    pub(super) fn runtime_of_waiting(&self) -> Option<Handle> {
+        self.state().runtime_of_waiting()
     }
 
     /// Takes back one that could not be opened. Those who wait are left to who leads another one; if nobody does, they are
@@ -167,6 +178,12 @@ impl Queue {
 }
 
 impl State {
+    /// Forgets those who wait no more.
+    fn runtime_of_waiting(&mut self) -> Option<Handle> {
+        while self.waiting.pop_front_if(|request| request.answer.is_closed()).is_some() {}
+        self.waiting.front().map(|request| request.runtime.clone())
+    }
+
     fn put(&mut self, open: Option<Open>) {
         let place = if open.is_some() { self.free.len() } else { 0 };
         self.free.insert(place, open);
@@ -196,7 +213,7 @@ impl Batch {
 
     /// What has no answer is not there.
     pub(super) fn answer(self, answers: &HashMap<Id, Answer>) {
-        for Request { id, answer } in self.0 {
+        for Request { id, answer, .. } in self.0 {
             // Its caller may be gone.
             let _ = answer.send(answers.get(&id).cloned().unwrap_or(Ok(None)));
         }
@@ -213,10 +230,10 @@ impl Batch {
 mod tests {
     use super::*;
 
-    #[test]
-    fn who_waits_is_left_to_whoever_still_leads() {
-        let queue = Queue::new(2);
-        let turns = [queue.turn([1; 32]), queue.turn([2; 32])];
+    #[tokio::test]
+    async fn who_waits_is_left_to_whoever_still_leads() {
+        let (queue, runtime) = (Queue::new(2), Handle::current());
+        let turns = [1, 2].map(|n| queue.turn([n; 32], &runtime));
         assert!(turns.iter().all(|turn| matches!(turn, Turn::Later { unopened: true, .. })));
         assert!(queue.abandon().is_empty());
         assert_eq!(queue.abandon().ids(), [[1; 32], [2; 32]]);
