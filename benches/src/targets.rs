@@ -20,8 +20,7 @@ pub struct Target {
 enum Versus {
     /// The vault's figure over that one's.
     Contestant(&'static str),
-    /// The vault's figure with more rows over what it would be if it grew by as much as the floor's. Not factor over
-    /// factor: who starts lower, as reads on a connection at hand do, grows by a larger factor from the same pages.
+    /// How much more the vault costs with more rows, over how much more the floor does.
     FloorsGrowth,
     /// How much more the vault costs with more rows.
     Nothing,
@@ -111,7 +110,7 @@ impl Target {
     pub fn versus(&self) -> &'static str {
         match self.versus {
             Versus::Contestant(name) => name,
-            Versus::FloorsGrowth => "itself, grown as the bare read",
+            Versus::FloorsGrowth => "growth of the bare read",
             Versus::Nothing => "fewest rows",
         }
     }
@@ -122,14 +121,9 @@ impl Target {
             Versus::Contestant(name) => over(names::VAULT, name),
             Versus::Nothing => over(names::VAULT_LARGE, names::VAULT),
             Versus::FloorsGrowth => {
-                let [vault, vault_large] =
-                    [names::VAULT, names::VAULT_LARGE].map(|name| series(measured, name));
-                let [floor, floor_large] =
-                    [names::BARE, names::BARE_LARGE].map(|name| series(measured, name));
-                let rounds = vault?.rounds.iter().zip(&floor?.rounds).zip(&floor_large?.rounds);
-                let rounds =
-                    rounds.map(|((vault, floor), floor_large)| vault + floor_large - floor).collect();
-                ratios(vault_large?, &Series { name: self.versus().to_owned(), rounds })
+                let vault = over(names::VAULT_LARGE, names::VAULT)?;
+                let floor = over(names::BARE_LARGE, names::BARE)?;
+                Some(vault.iter().zip(floor).map(|(vault, floor)| vault / floor).collect())
             }
         }
     }

@@ -31,8 +31,7 @@ work costs without a vault, by the same driver, from the same server, in the sam
 whatever else the machine does meets all of them; a **ratio** is the median of the rounds' own ratios, with the lowest and
 the highest round in parentheses. A round of one task is taken in eight parts, the others' in between, and its figure is
 the mean of the parts' medians: which processors the two ends of a round trip land on lasts for longer than a part.
-**Itself, grown as the bare read** is what the vault's read of few rows takes, and as many microseconds more as the bare
-read of many rows takes more than of few. Absolute figures are this machine's. `docs/scale.md` says what follows from them.
+Absolute figures are this machine's. `docs/scale.md` says what follows from them.
 ";
 
 /// Writes the page, and charts into a folder of its name beside it.
