@@ -42,6 +42,10 @@ impl World {
         Self { host, schema, name: unique_name(), records }
     }
 
+    fn options(&self) -> PostgresOptions {
+        PostgresOptions::new().schema(&self.schema).expect("a plain name")
+    }
+
     /// A store with nothing in its pool. `options` are as on the server's command line.
     fn store(&self, options: &str) -> PostgresStore {
         on(pool_with(&format!("application_name={} {options}", self.name)), &self.schema)
@@ -159,7 +163,7 @@ async fn everybody_gets_their_own_answer_on_no_more_connections_than_allowed() {
     const CALLERS: usize = 32;
     let world = World::with(100).await;
     let pool = pool_with(&format!("application_name={}", world.name));
-    let options = PostgresOptions::new().schema(&world.schema).expect("plain").read_connections(3);
+    let options = world.options().read_connections(3);
     let stores = [options.on(pool)];
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {
@@ -228,7 +232,7 @@ async fn who_reads_alone_has_a_task_for_the_first_read_only() {
 #[tokio::test]
 async fn a_caller_dropped_in_the_middle_of_its_statement_leaves_a_connection_that_works() {
     let world = World::with(2).await;
-    let options = PostgresOptions::new().schema(&world.schema).expect("plain").read_connections(1);
+    let options = world.options().read_connections(1);
     let store = options.on(pool_with(&format!("application_name={}", world.name)));
     store.read(&world.records[0].key).await.expect("works");
 
@@ -354,7 +358,7 @@ async fn a_connection_older_than_the_pool_allows_is_replaced() {
 #[tokio::test]
 async fn a_time_without_end_may_be_allowed_for_an_answer() {
     let world = World::with(1).await;
-    let options = PostgresOptions::new().schema(&world.schema).expect("plain");
+    let options = world.options();
     let store = options.response_timeout(Duration::MAX).on(pool_with(""));
     for _ in 0..2 {
         let read = store.read(&world.records[0].key).await;
@@ -368,7 +372,7 @@ fn a_connection_of_a_runtime_that_does_not_run_keeps_no_reader_of_another() {
     let (opens, reads) = (runtime(), runtime());
     let (world, store) = opens.block_on(async {
         let world = World::with(1).await;
-        let options = PostgresOptions::new().schema(&world.schema).expect("plain").read_connections(1);
+        let options = world.options().read_connections(1);
         let store = options.response_timeout(Duration::from_millis(100)).on(pool_with(""));
         for _ in 0..2 {
             store.read(&world.records[0].key).await.expect("works");
@@ -395,7 +399,7 @@ fn who_waits_is_answered_though_the_runtime_of_whoever_led_has_stopped() {
     let (leads, waits) = (runtime(), runtime());
     let (world, store) = waits.block_on(async {
         let world = World::with(1).await;
-        let options = PostgresOptions::new().schema(&world.schema).expect("plain").read_connections(1);
+        let options = world.options().read_connections(1);
         let options = options.response_timeout(Duration::from_secs(2));
         let store = options.on(pool_with(&format!("application_name={}", world.name)));
         (world, store)
@@ -428,7 +432,7 @@ fn who_waits_is_answered_though_the_runtime_of_whoever_led_has_stopped() {
 #[tokio::test]
 async fn without_read_connections_reads_are_made_on_the_pool() {
     let world = World::with(1).await;
-    let options = PostgresOptions::new().schema(&world.schema).expect("plain").read_connections(0);
+    let options = world.options().read_connections(0);
     let pool = pool_with("");
     let store = options.on(pool.clone());
     assert_eq!(store.read(&record(0).key).await.expect("works"), Some(record(0).credential));

@@ -178,6 +178,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_read_outside_of_any_runtime_takes_no_connection_along() {
+        let (_socket, reader) = reader();
+        let other = reader.clone();
+        let polled = std::thread::spawn(move || {
+            let mut read = std::pin::pin!(other.read([1; 32]));
+            read.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending()
+        });
+        polled.join().expect_err("there is no runtime to wait on");
+        timeout(Duration::from_secs(30), reader.close()).await.expect("nobody has a connection");
+    }
+
+    #[tokio::test]
     async fn closing_waits_for_no_connection_that_is_not_opened_after_all() {
         let (_socket, reader) = reader();
         let reading = tokio::spawn({
