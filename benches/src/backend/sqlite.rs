@@ -1,4 +1,4 @@
-//! Floor: one keyed select of the same column, through a pool with the store's settings.
+//! Floors: one keyed select of the same column, on a held connection and through a pool with the store's settings.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 use tempfile::TempDir;
+use tokio::sync::Mutex;
 use vault_core::store::{ConnectionRecord, Stores};
 use vault_sqlx::SqliteStore;
 
@@ -36,9 +37,17 @@ impl Sqlite {
         Self { setup, pool, _folder: folder }
     }
 
-    pub fn select(&self) -> Select {
-        let ids = (0..self.setup.users.len()).map(|n| self.setup.key(n).digest()).collect();
-        Select { pool: self.pool.clone(), ids }
+    pub async fn held(&self) -> Held {
+        let connection = self.pool.acquire().await.expect("the database opens").detach();
+        Held { connection: Mutex::new(connection), ids: self.ids() }
+    }
+
+    pub fn pooled(&self) -> Pooled {
+        Pooled { pool: self.pool.clone(), ids: self.ids() }
+    }
+
+    fn ids(&self) -> Arc<[[u8; 32]]> {
+        (0..self.setup.users.len()).map(|n| self.setup.key(n).digest()).collect()
     }
 }
 
@@ -55,17 +64,32 @@ fn pool(path: &Path) -> SqlitePool {
         .connect_lazy_with(options)
 }
 
-pub struct Select {
+async fn select<'c>(id: &[u8; 32], on: impl SqliteExecutor<'c>) {
+    let select = sqlx::query_scalar("SELECT credential FROM vault_connections WHERE id = $1");
+    let credential: Vec<u8> = select.bind(&id[..]).fetch_one(on).await.expect("the row is there");
+    black_box(credential);
+}
+
+pub struct Held {
+    connection: Mutex<SqliteConnection>,
+    ids: Arc<[[u8; 32]]>,
+}
+
+impl Operation for Held {
+    async fn run(&self, n: u64) {
+        let mut connection = self.connection.lock().await;
+        select(&self.ids[pick(n, self.ids.len())], &mut *connection).await;
+    }
+}
+
+pub struct Pooled {
     pool: SqlitePool,
     ids: Arc<[[u8; 32]]>,
 }
 
-impl Operation for Select {
+impl Operation for Pooled {
     async fn run(&self, n: u64) {
-        let id = &self.ids[pick(n, self.ids.len())];
-        let select = sqlx::query_scalar("SELECT credential FROM vault_connections WHERE id = $1");
-        let credential: Vec<u8> = select.bind(&id[..]).fetch_one(&self.pool).await.expect("the row is there");
-        black_box(credential);
+        select(&self.ids[pick(n, self.ids.len())], &self.pool).await;
     }
 }
 

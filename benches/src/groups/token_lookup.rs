@@ -43,7 +43,7 @@ pub(super) fn sqlite(bench: &mut Bench<'_>) {
         let sqlite = runtime.block_on(Sqlite::seed(size));
         for &tasks in plan.tasks_for(size) {
             let group = lookup("SQLite", size, tasks, &sqlite.setup);
-            bench.measure(group.versus(names::POOL, Arc::new(sqlite.select())));
+            bench.measure(group.versus(names::POOL, Arc::new(sqlite.pooled())));
         }
         warm(bench, "SQLite", &sqlite.setup);
     }
