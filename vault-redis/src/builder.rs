@@ -40,7 +40,12 @@ impl RedisStoreBuilder {
         Self {
             prefix: "vault".to_owned(),
             shards: 64,
-            limits: Limits { connect: Duration::from_secs(2), response: Duration::from_secs(3), wait: None },
+            limits: Limits {
+                connect: Duration::from_secs(2),
+                response: Duration::from_secs(3),
+                wait: None,
+                read_connections: 4,
+            },
             waived: Waived::default(),
             master: SentinelNodeConnectionInfo::default(),
             login: RedisConnectionInfo::default(),
@@ -71,6 +76,16 @@ impl RedisStoreBuilder {
     /// sent again that the servers refuse to run because a slot moves or a master is being replaced.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.limits.response = timeout;
+        self
+    }
+
+    /// On how many connections to each server tokens are read; 4 when not set.
+    ///
+    /// The first is the one that carries all other calls too; the others are opened as they are needed. Reads that are made
+    /// while all of them are in use wait, and are then asked for together, in one pipeline, so many at once cost the server
+    /// and this process less each. With 0 each read is sent by itself, over the one connection. More than 64 are not used.
+    pub const fn read_connections(mut self, connections: u8) -> Self {
+        self.limits.read_connections = if connections < 64 { connections as usize } else { 64 };
         self
     }
 

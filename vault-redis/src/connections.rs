@@ -9,18 +9,14 @@ use vault_core::store::{
 };
 
 use crate::link::Effect;
-use crate::names::{Kind, connection_id, entry, moment, owed_id};
+use crate::names::{Kind, entry, moment, owed_id};
 use crate::store::{Bounds, Entry, Outcome, When};
 use crate::{RedisStore, record};
 
 #[async_trait]
 impl ConnectionStore for RedisStore {
     async fn read(&self, key: &ConnectionKey) -> Result<Option<Bytes>, StoreError> {
-        let name = self.connection_name(key);
-        let mut get = redis::cmd("HGET");
-        get.arg(&name).arg("credential");
-        let read: Option<Vec<u8>> =
-            self.shared.link.run("reading a credential", &name, get, Effect::Read).await?;
+        let read = self.shared.link.credential("reading a credential", self.connection_name(key)).await?;
         Ok(read.map(Bytes::from))
     }
 
@@ -186,7 +182,7 @@ impl RedisStore {
     }
 
     pub(crate) fn connection_name(&self, key: &ConnectionKey) -> String {
-        self.shared.names.record(self.shard_of(key), Kind::Connection, &connection_id(key))
+        self.shared.names.connection(key)
     }
 
     /// Writes or removes a connection, and stores what that owes.

@@ -151,7 +151,7 @@ pub use self::builder::RedisStoreBuilder;
 use self::link::Link;
 use self::names::Names;
 
-/// All four stores in Redis. Clones share one connection.
+/// All four stores in Redis. Clones share the connections.
 #[derive(Clone)]
 pub struct RedisStore {
     shared: Arc<Shared>,

@@ -2,6 +2,7 @@
 //!
 //! Identifiers are hashed, so that no byte of theirs means anything in a name. All of it is printable ASCII.
 
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use base64::Engine as _;
@@ -83,7 +84,14 @@ impl Names {
     }
 
     pub(crate) fn record(&self, shard: u16, kind: Kind, id: &str) -> String {
-        format!("{{{}:{shard}}}:{}:{id}", self.prefix, kind.letter())
+        self.records(shard, kind) + id
+    }
+
+    /// As [`record`](Self::record), made at once: each token read needs it.
+    pub(crate) fn connection(&self, key: &ConnectionKey) -> String {
+        let mut name = self.records(self.shard_of(&key.tenant, &key.owner), Kind::Connection);
+        BASE64_URL_SAFE_NO_PAD.encode_string(key.digest(), &mut name);
+        name
     }
 
     /// Where the flows of an owner are counted.
@@ -94,7 +102,11 @@ impl Names {
 
     /// The braces make the cluster put all keys of a shard on one node.
     fn in_shard(&self, shard: u16, what: char) -> String {
-        format!("{{{}:{shard}}}:{what}", self.prefix)
+        // With room for an id behind it.
+        let mut key = String::with_capacity(self.prefix.len() + 16 + ID);
+        // Writing to a string does not fail.
+        let _ = write!(key, "{{{}:{shard}}}:{what}", self.prefix);
+        key
     }
 
     pub(crate) fn shard_of(&self, tenant: &TenantId, owner: &Owner) -> u16 {

@@ -14,9 +14,10 @@ use redis::{
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::node::{Batch, Failure, Node};
+use super::node::{Node, get_credential};
 use super::slots::{Address, Slots, slot};
 use super::target::Target;
+use super::wire::{Batch, Failure};
 use super::{Limits, Replies, Wait, with_wait};
 use crate::join::first;
 
@@ -93,6 +94,20 @@ impl Cluster {
         }
     }
 
+    /// Asks the master that has `key` for a credential; where that one has not, as any other command is sent.
+    pub(super) async fn credential(&self, key: &str) -> RedisResult<Value> {
+        let master =
+            if self.stale.load(Ordering::Acquire) { None } else { self.known_master(slot(key)).ok() };
+        if let Some(master) = master {
+            match master.credential(key.to_owned()).await {
+                Err(failure) if failure.did_not_run() => {}
+                answer => return answer.map_err(|failure| failure.error),
+            }
+        }
+        // Boxed, since it is as rare as it is large.
+        Box::pin(self.send(key, &get_credential(key), None)).await.map(|replies| replies.reply)
+    }
+
     async fn attempt(
         &self,
         slot: u16,
@@ -146,6 +161,10 @@ impl Cluster {
 
     async fn master(&self, slot: u16) -> RedisResult<Arc<Node>> {
         self.refresh().await?;
+        self.known_master(slot)
+    }
+
+    fn known_master(&self, slot: u16) -> RedisResult<Arc<Node>> {
         let master = self.read().slots.master(slot);
         let none = (ErrorKind::ClusterConnectionNotFound, "no master has the slot");
         self.node(&*master.ok_or_else(|| RedisError::from(none))?)
@@ -156,7 +175,8 @@ impl Cluster {
         if let Some(node) = self.read().nodes.get(address) {
             return Ok(Arc::clone(node));
         }
-        let node = Arc::new(Node::new(Target::address(self.like_seed(address)?)?, self.limits));
+        let like_seed = self.like_seed(address)?;
+        let node = Arc::new(Node::new(self.limits, || Target::address(like_seed.clone()))?);
         Ok(Arc::clone(self.write().nodes.entry(address.clone()).or_insert(node)))
     }
 
@@ -286,7 +306,7 @@ mod tests {
     async fn of_many_who_wait_for_silent_nodes_nobody_waits_for_the_others() {
         let (_sockets, seeds): (Vec<_>, Vec<_>) = [(); 3].map(|()| silent()).into_iter().unzip();
         let (connect, response) = (Duration::from_secs(2), Duration::from_secs(3));
-        let limits = Limits { connect, response, wait: None };
+        let limits = Limits { connect, response, wait: None, read_connections: 4 };
         let cluster = Arc::new(Cluster::new(seeds, limits).expect("addresses"));
         let began = Instant::now();
         let callers: Vec<_> = (0..20)

@@ -1,39 +1,44 @@
 //! The way to the server or servers.
 //!
-//! One multiplexed connection to each carries all calls, and another those writes that wait for replicas. Replies come in
-//! the order of the commands, and a reply whose caller is gone is thrown away. A command whose connection broke is never
-//! sent again, since it may have run: its caller learns that the store is unavailable. The next call goes over a new
-//! connection, to whoever is the master then.
+//! One multiplexed connection to each carries all calls, and another those writes that wait for replicas; a few more are
+//! made when many read tokens at once (`node.rs`). Replies come in the order of the commands, and a reply whose caller is
+//! gone is thrown away. A command whose connection broke is never sent again, since it may have run: its caller learns
+//! that the store is unavailable. The next call goes over a new connection, to whoever is the master then.
 
 mod cluster;
 mod line;
 mod node;
+mod queue;
 mod slots;
 mod target;
+mod wire;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::sentinel::SentinelNodeConnectionInfo;
 use redis::{
-    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisResult,
-    ServerErrorKind, Value,
+    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
+    RedisResult, ServerErrorKind, Value,
 };
 use vault_core::store::{StoreError, StoreErrorKind};
 
 use self::cluster::Cluster;
 pub(crate) use self::line::{Heard, LISTENING, Line, lost};
-use self::node::{Batch, Node};
+use self::node::Node;
 use self::target::{Target, infos};
+use self::wire::{Batch, Failure};
 use crate::error::fault;
 use crate::join::all;
 use crate::script::Lua;
 
-/// How long things may take, and who must have a write before it counts.
+/// How long things may take, who must have a write before it counts, and how many connections read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) connect: Duration,
     pub(crate) response: Duration,
     pub(crate) wait: Option<Wait>,
+    pub(crate) read_connections: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -60,16 +65,13 @@ pub(crate) struct Link {
 
 enum Servers {
     Cluster(Box<Cluster>),
-    One(Box<Node>),
+    One(Arc<Node>),
 }
 
 impl Link {
     pub(crate) fn to_node(node: impl IntoConnectionInfo, limits: Limits) -> RedisResult<Self> {
         let node = node.into_connection_info()?;
-        Self::new(limits, || {
-            let target = Target::address(node.clone())?;
-            Ok(Servers::One(Box::new(Node::new(target, limits))))
-        })
+        Self::new(limits, || Ok(Servers::One(Arc::new(Node::new(limits, || Target::address(node.clone()))?))))
     }
 
     pub(crate) fn to_cluster<N: IntoConnectionInfo>(
@@ -90,8 +92,8 @@ impl Link {
         let sentinels = infos(sentinels)?;
         Self::new(limits, || {
             let target =
-                Target::sentinel(sentinels.clone(), service.to_owned(), master.clone(), login.clone())?;
-            Ok(Servers::One(Box::new(Node::new(target, limits))))
+                || Target::sentinel(sentinels.clone(), service.to_owned(), master.clone(), login.clone());
+            Ok(Servers::One(Arc::new(Node::new(limits, target)?)))
         })
     }
 
@@ -110,6 +112,19 @@ impl Link {
     ) -> Result<T, StoreError> {
         let replies = self.send(key, &cmd, effect).await;
         self.outcome(doing, replies)
+    }
+
+    /// The credential of the hash `key`. Who reads one while others do may be answered together with them.
+    pub(crate) async fn credential(
+        &self,
+        doing: &'static str,
+        key: String,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let reply = match &self.servers {
+            Servers::Cluster(cluster) => cluster.credential(&key).await,
+            Servers::One(node) => node.credential(key).await.map_err(alone),
+        };
+        reply.and_then(|reply| Ok(Option::from_redis_value(reply)?)).map_err(fault(doing))
     }
 
     /// Runs a script on the node that has its keys.
@@ -157,13 +172,7 @@ impl Link {
                     None => Batch::One(cmd),
                     Some(_) => Batch::Several(with_wait(redis::pipe(), cmd, wait), 0, 2),
                 };
-                node.send(&batch).await.map_err(|failure| match failure.error.kind() {
-                    // Unlike in a cluster, nobody will follow it.
-                    ErrorKind::Server(ServerErrorKind::Moved) => {
-                        (ErrorKind::InvalidClientConfig, "the server is a node of a cluster").into()
-                    }
-                    _ => failure.error,
-                })
+                node.send(&batch).await.map_err(alone)
             }
         }
     }
@@ -198,6 +207,17 @@ impl Link {
         let answers = answers.map_err(fault(doing))?;
         let texts = answers.into_iter().map(String::from_redis_value);
         texts.map(|text| text.map_err(|error| fault(doing)(error.into()))).collect()
+    }
+}
+
+/// The error of a server that is in no cluster.
+fn alone(failure: Failure) -> RedisError {
+    match failure.error.kind() {
+        // Nobody will follow it.
+        ErrorKind::Server(ServerErrorKind::Moved) => {
+            (ErrorKind::InvalidClientConfig, "the server is a node of a cluster").into()
+        }
+        _ => failure.error,
     }
 }
 

@@ -2,6 +2,7 @@
 //! environment where they are. The storage contract is in the workspace's `tests`, beside the other backends.
 
 mod data;
+mod reads;
 mod settings;
 mod support;
 mod watch;
