@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
+use redis::{ConnectionInfo, IntoConnectionInfo as _};
 use vault_core::store::Stores;
 use vault_redis::RedisStore;
 
@@ -51,7 +52,7 @@ impl Redis {
     pub async fn get(&self) -> Get {
         let mut keys = Vec::new();
         for node in &self.nodes {
-            let client = redis::Client::open(node.as_str()).expect("a URL");
+            let client = redis::Client::open(settings_of(node)).expect("a URL");
             let mut node = client.get_multiplexed_async_connection().await.expect("the server is up");
             for name in self.names(&mut node).await {
                 keys.push((node.clone(), name));
@@ -83,6 +84,13 @@ impl Redis {
             cursor = next;
         }
     }
+}
+
+/// As the store sets its connections.
+fn settings_of(node: &str) -> ConnectionInfo {
+    let node = node.into_connection_info().expect("a URL");
+    let tcp = node.tcp_settings().clone().set_nodelay(true);
+    node.set_tcp_settings(tcp)
 }
 
 pub struct Get {

@@ -66,22 +66,10 @@ impl Cluster {
                 Ok(replies) => return Ok(replies),
                 Err(failure) => failure,
             };
-            let redirected = match failure.error.kind() {
-                ErrorKind::Server(ServerErrorKind::Ask) => {
-                    asked_to = redirection(&failure.error);
-                    asked_to.is_some()
-                }
-                ErrorKind::Server(ServerErrorKind::Moved) => {
-                    let moved_to = redirection(&failure.error);
-                    moved_to.map(|node| self.write().slots.learn(slot, node)).is_some()
-                }
-                ErrorKind::Server(ServerErrorKind::TryAgain) => false,
-                // It may have another master by now.
-                _ => {
-                    self.stale.store(true, Ordering::Release);
-                    false
-                }
-            };
+            if failure.error.kind() == ErrorKind::Server(ServerErrorKind::Ask) {
+                asked_to = redirection(&failure.error);
+            }
+            let redirected = self.learn(slot, &failure.error) || asked_to.is_some();
             let is_late = give_up.is_some_and(|at| Instant::now() + pause > at);
             if !failure.did_not_run() || is_late {
                 return Err(failure.error);
@@ -100,12 +88,32 @@ impl Cluster {
             if self.stale.load(Ordering::Acquire) { None } else { self.known_master(slot(key)).ok() };
         if let Some(master) = master {
             match master.credential(key.to_owned()).await {
-                Err(failure) if failure.did_not_run() => {}
-                answer => return answer.map_err(|failure| failure.error),
+                Ok(answer) => return Ok(answer),
+                Err(failure) => {
+                    self.learn(slot(key), &failure.error);
+                    if !failure.did_not_run() {
+                        return Err(failure.error);
+                    }
+                }
             }
         }
         // Boxed, since it is as rare as it is large.
         Box::pin(self.send(key, &get_credential(key), None)).await.map(|replies| replies.reply)
+    }
+
+    /// What an error says of where the slot is. Whether it has moved to a node that is known now.
+    fn learn(&self, slot: u16, error: &RedisError) -> bool {
+        match error.kind() {
+            ErrorKind::Server(ServerErrorKind::Moved) => {
+                redirection(error).map(|node| self.write().slots.learn(slot, node)).is_some()
+            }
+            ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain) => false,
+            // It may have another master by now.
+            _ => {
+                self.stale.store(true, Ordering::Release);
+                false
+            }
+        }
     }
 
     async fn attempt(

@@ -41,6 +41,18 @@ pub(crate) struct Limits {
     pub(crate) read_connections: usize,
 }
 
+impl Limits {
+    /// Finding a master takes several steps, each of which has its own limit too.
+    fn connecting(&self) -> Duration {
+        self.connect.saturating_mul(2)
+    }
+
+    /// Over a connection that may have to be made.
+    fn one_command(&self) -> Duration {
+        self.connecting().saturating_add(self.response)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wait {
     pub(crate) replicas: u32,
@@ -71,7 +83,9 @@ enum Servers {
 impl Link {
     pub(crate) fn to_node(node: impl IntoConnectionInfo, limits: Limits) -> RedisResult<Self> {
         let node = node.into_connection_info()?;
-        Self::new(limits, || Ok(Servers::One(Arc::new(Node::new(limits, || Target::address(node.clone()))?))))
+        Self::new(limits, |limits| {
+            Ok(Servers::One(Arc::new(Node::new(limits, || Target::address(node.clone()))?)))
+        })
     }
 
     pub(crate) fn to_cluster<N: IntoConnectionInfo>(
@@ -79,7 +93,7 @@ impl Link {
         limits: Limits,
     ) -> RedisResult<Self> {
         let nodes = infos(nodes)?;
-        Self::new(limits, || Ok(Servers::Cluster(Box::new(Cluster::new(nodes.clone(), limits)?))))
+        Self::new(limits, |limits| Ok(Servers::Cluster(Box::new(Cluster::new(nodes.clone(), limits)?))))
     }
 
     pub(crate) fn by_sentinels<N: IntoConnectionInfo>(
@@ -90,16 +104,17 @@ impl Link {
         limits: Limits,
     ) -> RedisResult<Self> {
         let sentinels = infos(sentinels)?;
-        Self::new(limits, || {
+        Self::new(limits, |limits| {
             let target =
                 || Target::sentinel(sentinels.clone(), service.to_owned(), master.clone(), login.clone());
             Ok(Servers::One(Arc::new(Node::new(limits, target)?)))
         })
     }
 
-    fn new(limits: Limits, servers: impl Fn() -> RedisResult<Servers>) -> RedisResult<Self> {
-        let waiting = limits.wait.map(|_| servers()).transpose()?;
-        Ok(Self { limits, servers: servers()?, waiting, listened: servers()? })
+    fn new(limits: Limits, servers: impl Fn(Limits) -> RedisResult<Servers>) -> RedisResult<Self> {
+        let no_reads = Limits { read_connections: 0, ..limits };
+        let waiting = limits.wait.map(|_| servers(no_reads)).transpose()?;
+        Ok(Self { limits, servers: servers(limits)?, waiting, listened: servers(no_reads)? })
     }
 
     /// Runs a command on the node that has `key`.

@@ -1,45 +1,44 @@
 //! One server.
 //!
-//! A token read has a lane or waits for one. Who finds a lane free asks for itself, at once. Who leaves a lane looks at the
-//! queue: if somebody waits, a task takes the lane over, asks for all who wait in one pipeline, and does so again until
-//! nobody waits. Nobody waits while a lane is free, and nothing waits for a clock.
+//! A token read has a lane or waits for one. Who finds a lane free asks for itself. Who leaves a lane looks at the queue: if
+//! somebody waits, a task takes the lane over, asks for all who wait in one pipeline, and does so again until nobody waits.
+//! A lane is only a turn: any connection will do, so whoever has waited too long, since those who have the lanes are not
+//! run, asks for itself without one.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{io, mem};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Pipeline, PushInfo, RedisError, RedisResult, Value};
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
-use super::queue::{Answer, Queue, Turn};
+use super::queue::{Answer, Queue, Request, Turn};
 use super::target::Target;
-use super::wire::{Batch, Failure, Wire};
+use super::wire::{Batch, Failure, Live, Wire};
 use super::{Limits, Replies};
 
-/// How long nobody tries to make another connection after one was refused.
-const REST: Duration = Duration::from_secs(1);
+/// How long to wait for a lane.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 pub(super) struct Node {
     limits: Limits,
-    /// One for each lane. The first carries all other calls too; the others are made while that one stands, by who needs
-    /// one more.
-    wires: Vec<Wire>,
+    /// One for each lane. The first carries all other calls too.
+    wires: Vec<Arc<Wire>>,
     queue: Queue,
-    refused_at: Mutex<Option<Instant>>,
 }
 
 impl Node {
     pub(super) fn new(limits: Limits, target: impl Fn() -> RedisResult<Target>) -> RedisResult<Self> {
         let lanes = limits.read_connections;
-        let wires =
-            (0..lanes.max(1)).map(|_| Ok(Wire::new(target()?, limits))).collect::<RedisResult<_>>()?;
-        Ok(Self { limits, wires, queue: Queue::new(lanes), refused_at: Mutex::default() })
+        let wires = (0..lanes.max(1)).map(|_| Ok(Arc::new(Wire::new(target()?, limits))));
+        Ok(Self { limits, wires: wires.collect::<RedisResult<_>>()?, queue: Queue::new(lanes) })
     }
 
     pub(super) async fn send(&self, batch: &Batch<'_>) -> Result<Replies, Failure> {
-        self.wires[0].send(batch).await
+        self.wires[0].live().await?.send(batch).await
     }
 
     /// Another connection, for what the server tells unasked.
@@ -52,31 +51,28 @@ impl Node {
 
     /// The credential of the hash `key`, asked for alone or with others.
     pub(super) async fn credential(self: &Arc<Self>, key: String) -> Answer {
-        if self.limits.read_connections == 0 {
-            return Ok(Box::pin(self.send(&Batch::One(&get_credential(&key)))).await?.reply);
-        }
+        // Who asks is boxed, so that those who wait are not as large.
         match self.queue.turn(key, Handle::current()) {
             Turn::Now(lane, key) => {
                 let _lead = Lead { node: Arc::clone(self), lane, by: By::Caller };
-                // Boxed, so that those who wait are not as large as those who ask.
                 Box::pin(self.ask(lane, &key)).await
             }
-            Turn::Later(answer) => match timeout(self.patience(), answer).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => in_vain(io::Error::other("whoever was reading is gone")),
-                Err(_) => in_vain(io::ErrorKind::TimedOut.into()),
+            Turn::Alone(key) => Box::pin(self.ask(0, &key)).await,
+            Turn::Later(number, mut answer) => match timeout(PATIENCE, &mut answer).await {
+                Ok(answer) => answer.unwrap_or_else(gone),
+                Err(_) => match self.queue.withdraw(number) {
+                    Some(key) => Box::pin(self.ask(0, &key)).await,
+                    None => match timeout(self.limits.one_command(), answer).await {
+                        Ok(answer) => answer.unwrap_or_else(gone),
+                        Err(_) => in_vain(io::ErrorKind::TimedOut.into()),
+                    },
+                },
             },
         }
     }
 
-    /// How long to wait for a lane: enough to make a connection, for the reads under way and one's own.
-    fn patience(&self) -> Duration {
-        (self.limits.connect.saturating_add(self.limits.response)).saturating_mul(2)
-    }
-
     async fn ask(&self, lane: usize, key: &str) -> Answer {
-        let replies = self.wire(lane).await.send(&Batch::One(&get_credential(key))).await?;
-        Ok(replies.reply)
+        Ok(self.live(lane).await?.send(&Batch::One(&get_credential(key))).await?.reply)
     }
 
     async fn ask_all(&self, lane: usize, keys: &[String]) -> Result<Vec<Value>, Failure> {
@@ -84,28 +80,28 @@ impl Node {
         for key in keys {
             pipeline.add_command(get_credential(key));
         }
-        self.wire(lane).await.send_all(&pipeline).await
+        self.live(lane).await?.send_all(&pipeline).await
     }
 
-    /// The lane's own, or the first where that one cannot be had.
-    async fn wire(&self, lane: usize) -> &Wire {
+    /// The lane's own connection. Until it is made, which nobody waits for, the first one; with that it is lost again, as it
+    /// may lead to what is no longer the master.
+    async fn live(&self, lane: usize) -> Result<Live, Failure> {
         let (first, own) = (&self.wires[0], &self.wires[lane]);
-        if own.is_live() {
-            return own;
+        if lane > 0 {
+            if let Some(live) = own.recent() {
+                return Ok(live);
+            }
+            if let Some(first) = first.current() {
+                own.make_beside(first.clone());
+                return Ok(first);
+            }
         }
-        if !first.is_live() || self.refused().is_some_and(|at| at.elapsed() < REST) {
-            return first;
-        }
-        if own.live().await.is_err() {
-            *self.refused() = Some(Instant::now());
-            return first;
-        }
-        own
+        first.live().await
     }
+}
 
-    fn refused(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.refused_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn gone(_: oneshot::error::RecvError) -> Answer {
+    in_vain(io::Error::other("whoever was reading is gone"))
 }
 
 fn in_vain(error: io::Error) -> Answer {
@@ -133,19 +129,10 @@ enum By {
 }
 
 impl Lead {
-    /// Answers those who wait, until nobody does.
-    async fn serve(mut self) {
+    /// Answers this one and those who wait, until nobody does.
+    async fn serve(mut self, mut first: Request) {
         loop {
-            // Whoever is ready to run comes first, and may have something to ask.
-            tokio::task::yield_now().await;
-            if self.node.queue.give_back(self.lane).is_ok() {
-                self.by = By::Nobody;
-                return;
-            }
-            let (keys, waiting) = self.node.queue.batch();
-            if keys.is_empty() {
-                continue;
-            }
+            let (keys, waiting) = self.node.queue.batch(first);
             match self.node.ask_all(self.lane, &keys).await {
                 // Their callers may be gone.
                 Ok(replies) => waiting.into_iter().zip(replies).for_each(|(answer, reply)| {
@@ -155,6 +142,15 @@ impl Lead {
                     let _ = answer.send(Err(failure.clone()));
                 }),
             }
+            // Whoever is ready to run comes first, and may have something to ask.
+            tokio::task::yield_now().await;
+            match self.node.queue.give_back(self.lane) {
+                Ok(()) => {
+                    self.by = By::Nobody;
+                    return;
+                }
+                Err(next) => first = next,
+            }
         }
     }
 }
@@ -162,11 +158,11 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         match mem::replace(&mut self.by, By::Nobody) {
-            // This caller's runtime may not run any more. That of one who waits does.
+            // This caller's runtime may not run any more. That of one who waits most likely does.
             By::Caller => {
-                if let Err(runtime) = self.node.queue.give_back(self.lane) {
+                if let Err(request) = self.node.queue.give_back(self.lane) {
                     let lead = Self { node: Arc::clone(&self.node), lane: self.lane, by: By::Task };
-                    runtime.spawn(lead.serve());
+                    request.runtime.clone().spawn(lead.serve(request));
                 }
             }
             // The runtime ends, or it panicked.
@@ -181,11 +177,12 @@ mod tests {
     use std::net::TcpListener;
 
     use redis::IntoConnectionInfo as _;
+    use tokio::time::Instant;
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_without_end_for_a_server_that_is_silent() {
+    async fn of_many_who_read_from_a_silent_server_nobody_waits_for_the_others() {
         let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = socket.local_addr().expect("bound").port();
         let server = ("127.0.0.1", port).into_connection_info().expect("an address");
@@ -200,6 +197,6 @@ mod tests {
         for caller in callers {
             assert!(caller.await.expect("no panic").is_err(), "nobody answers");
         }
-        assert!(began.elapsed() <= node.patience() + response, "{:?}", began.elapsed());
+        assert!(began.elapsed() <= limits.one_command(), "{:?}", began.elapsed());
     }
 }

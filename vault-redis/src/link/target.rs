@@ -18,7 +18,9 @@ pub(super) enum Target {
 impl Target {
     pub(super) fn address(node: ConnectionInfo) -> RedisResult<Self> {
         let settings = node.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        Client::open(node.set_redis_settings(settings)).map(Self::Address)
+        // A command must not wait until what went before it was acknowledged.
+        let tcp = node.tcp_settings().clone().set_nodelay(true);
+        Client::open(node.set_redis_settings(settings).set_tcp_settings(tcp)).map(Self::Address)
     }
 
     pub(super) fn sentinel(

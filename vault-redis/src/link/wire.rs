@@ -1,13 +1,20 @@
-use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{self, Arc, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+use std::{io, mem};
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, Pipeline, PushInfo, PushKind, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use super::target::Target;
 use super::{Limits, Replies};
+
+/// How long a connection that nobody used may still be there.
+const IDLE: Duration = Duration::from_secs(60);
+/// How long nobody tries again to make one beside another.
+const REST: Duration = Duration::from_secs(1);
 
 /// A connection to a server: made when needed, shared by all calls, replaced when it breaks.
 pub(super) struct Wire {
@@ -17,6 +24,8 @@ pub(super) struct Wire {
     seat: Mutex<Seat>,
     /// How many attempts to connect have failed.
     failures: AtomicU64,
+    used_at: sync::Mutex<Instant>,
+    tried_at: sync::Mutex<Option<Instant>>,
 }
 
 struct Seat {
@@ -24,6 +33,7 @@ struct Seat {
     failure: Option<RedisError>,
 }
 
+/// A connection that is made.
 #[derive(Clone)]
 pub(super) struct Live {
     connection: MultiplexedConnection,
@@ -31,6 +41,23 @@ pub(super) struct Live {
 }
 
 impl Live {
+    pub(super) async fn send(mut self, batch: &Batch<'_>) -> Result<Replies, Failure> {
+        let connection = &mut self.connection;
+        let replies = match batch {
+            Batch::One(cmd) => connection.send_packed_command(cmd).await.and_then(Replies::of_one),
+            Batch::Several(pipeline, skip, keep) => {
+                connection.send_packed_commands(pipeline, *skip, *keep).await.and_then(Replies::of)
+            }
+        };
+        self.judge(replies)
+    }
+
+    /// Sends several commands at once. Each has a reply, which may be an error of its own.
+    pub(super) async fn send_all(mut self, cmds: &Pipeline) -> Result<Vec<Value>, Failure> {
+        let replies = self.connection.send_packed_commands(cmds, 0, cmds.len()).await;
+        self.judge(replies)
+    }
+
     /// Has it replaced after a failure that says so.
     fn judge<T>(&self, replies: RedisResult<T>) -> Result<T, Failure> {
         if replies.as_ref().is_err_and(spoils) {
@@ -64,45 +91,47 @@ pub(super) enum Batch<'a> {
 impl Wire {
     pub(super) fn new(target: Target, limits: Limits) -> Self {
         let seat = Seat { target, failure: None };
-        Self { limits, live: RwLock::default(), seat: Mutex::new(seat), failures: AtomicU64::new(0) }
+        Self {
+            limits,
+            live: RwLock::default(),
+            seat: Mutex::new(seat),
+            failures: AtomicU64::new(0),
+            used_at: sync::Mutex::new(Instant::now()),
+            tried_at: sync::Mutex::default(),
+        }
     }
 
-    pub(super) async fn send(&self, batch: &Batch<'_>) -> Result<Replies, Failure> {
-        let mut live = self.live().await.map_err(|error| Failure { error, unsent: true })?;
-        let connection = &mut live.connection;
-        let replies = match batch {
-            Batch::One(cmd) => connection.send_packed_command(cmd).await.and_then(Replies::of_one),
-            Batch::Several(pipeline, skip, keep) => {
-                connection.send_packed_commands(pipeline, *skip, *keep).await.and_then(Replies::of)
-            }
-        };
-        live.judge(replies)
-    }
-
-    /// Sends several commands at once. Each has a reply, which may be an error of its own.
-    pub(super) async fn send_all(&self, cmds: &Pipeline) -> Result<Vec<Value>, Failure> {
-        let mut live = self.live().await.map_err(|error| Failure { error, unsent: true })?;
-        let replies = live.connection.send_packed_commands(cmds, 0, cmds.len()).await;
-        live.judge(replies)
-    }
-
-    /// Whether it is made, as far as anybody knows.
-    pub(super) fn is_live(&self) -> bool {
-        self.live_as_known(|_| ()).is_some()
-    }
-
-    fn current(&self) -> Option<Live> {
-        self.live_as_known(Live::clone)
-    }
-
-    fn live_as_known<T>(&self, take: impl FnOnce(&Live) -> T) -> Option<T> {
+    pub(super) fn current(&self) -> Option<Live> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.as_ref().filter(|live| !live.lost.load(Ordering::Acquire)).map(take)
+        live.as_ref().filter(|live| !live.lost.load(Ordering::Acquire)).cloned()
+    }
+
+    /// The same, if it was used a moment ago: others on the way drop what is idle without a word.
+    pub(super) fn recent(&self) -> Option<Live> {
+        let used_at = mem::replace(&mut *lock(&self.used_at), Instant::now());
+        if used_at.elapsed() > IDLE {
+            *self.live.write().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        self.current()
+    }
+
+    /// Has a task make the connection, unless that was tried a moment ago. It is lost when `other` is.
+    pub(super) fn make_beside(self: &Arc<Self>, other: Live) {
+        let mut tried_at = lock(&self.tried_at);
+        if tried_at.is_none_or(|at| at.elapsed() > REST) {
+            *tried_at = Some(Instant::now());
+            let wire = Arc::clone(self);
+            tokio::spawn(async move { wire.live_until(|| other.lost).await.map(drop) });
+        }
     }
 
     /// The connection, made anew when there is none. One caller makes it and the others wait; when that fails, those who
     /// waited fail with it instead of trying one after another.
-    pub(super) async fn live(&self) -> RedisResult<Live> {
+    pub(super) async fn live(&self) -> Result<Live, Failure> {
+        self.live_until(Arc::default).await.map_err(|error| Failure { error, unsent: true })
+    }
+
+    async fn live_until(&self, lost: impl FnOnce() -> Arc<AtomicBool>) -> RedisResult<Live> {
         if let Some(live) = self.current() {
             return Ok(live);
         }
@@ -116,7 +145,7 @@ impl Wire {
             return Err(failure.clone());
         }
         // So that the next call need not fail to find out that the server has hung up.
-        let lost = Arc::new(AtomicBool::new(false));
+        let lost = lost();
         let hung_up = Arc::clone(&lost);
         let pushed = move |push: PushInfo| {
             if push.kind == PushKind::Disconnection {
@@ -150,11 +179,14 @@ impl Wire {
         target: &mut Target,
         pushed: impl Fn(PushInfo) + Send + Sync + 'static,
     ) -> RedisResult<MultiplexedConnection> {
-        // Finding a master takes several steps, each of which has its own limit too.
-        let limit = self.limits.connect.saturating_mul(2);
-        let connecting = tokio::time::timeout(limit, target.connect(&self.limits, pushed));
+        let connecting = timeout(self.limits.connecting(), target.connect(&self.limits, pushed));
         connecting.await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
     }
+}
+
+fn lock<T>(mutex: &sync::Mutex<T>) -> MutexGuard<'_, T> {
+    // A plain value.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether the next call needs another connection: this one broke, or leads to what is no longer the master.

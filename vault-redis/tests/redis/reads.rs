@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -25,9 +25,10 @@ type Read = Result<Option<Bytes>, vault_core::store::StoreError>;
 struct Way {
     port: u16,
     open: watch::Sender<bool>,
-    connections: Arc<AtomicUsize>,
-    /// How often clients said something.
-    said: Arc<AtomicUsize>,
+    /// Whether the first connection is to end.
+    cut: watch::Sender<bool>,
+    /// How many reads came by each connection so far.
+    reads: Arc<Mutex<Vec<usize>>>,
 }
 
 impl Way {
@@ -35,25 +36,34 @@ impl Way {
     async fn with_at_most(most: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        let way =
-            Self { port, open: watch::Sender::new(true), connections: Arc::default(), said: Arc::default() };
+        let way = Self {
+            port,
+            open: watch::Sender::new(true),
+            cut: watch::Sender::new(false),
+            reads: Arc::default(),
+        };
         let passing = way.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                if passing.connections.load(Ordering::Relaxed) < most {
-                    passing.connections.fetch_add(1, Ordering::Relaxed);
-                    tokio::spawn(passing.clone().pass(client));
+                let connection = passing.reads().len();
+                if connection < most {
+                    passing.reads.lock().expect("no panic").push(0);
+                    tokio::spawn(passing.clone().pass(client, connection));
                 }
             }
         });
         way
     }
 
-    async fn pass(self, client: TcpStream) -> io::Result<()> {
+    fn reads(&self) -> Vec<usize> {
+        self.reads.lock().expect("no panic").clone()
+    }
+
+    async fn pass(self, client: TcpStream, connection: usize) -> io::Result<()> {
         let address = server().trim_start_matches("redis://").trim_end_matches('/').to_owned();
         let ((mut said, mut heard), (mut answers, mut asked)) =
             (client.into_split(), TcpStream::connect(address).await?.into_split());
-        let mut open = self.open.subscribe();
+        let (mut open, mut cut) = (self.open.subscribe(), self.cut.subscribe());
         let answering = tokio::spawn(async move {
             let mut buffer = vec![0; 1 << 16];
             loop {
@@ -66,12 +76,17 @@ impl Way {
         });
         let mut buffer = vec![0; 1 << 16];
         loop {
-            let length = said.read(&mut buffer).await?;
+            let length = tokio::select! {
+                length = said.read(&mut buffer) => length?,
+                _ = cut.wait_for(|cut| *cut), if connection == 0 => 0,
+            };
             if length == 0 {
                 answering.abort();
                 return Ok(());
             }
-            self.said.fetch_add(1, Ordering::Relaxed);
+            // One that is cut in two is not counted.
+            let reads = buffer[..length].windows(4).filter(|word| word == b"HGET").count();
+            self.reads.lock().expect("no panic")[connection] += reads;
             asked.write_all(&buffer[..length]).await?;
         }
     }
@@ -140,24 +155,82 @@ fn runtime() -> Runtime {
 }
 
 #[tokio::test]
-async fn reads_that_wait_are_asked_for_together() {
+async fn many_reads_are_shared_by_several_connections() {
     const READS: usize = 300;
     let prefix = seed(READS).await;
     let way = Way::with_at_most(usize::MAX).await;
     let store = way.store(&prefix).await;
     store.read(&record(0).key).await.expect(WORKS);
-    assert_eq!(way.connections.load(Ordering::Relaxed), 1, "one is enough for who reads alone");
+    assert_eq!(way.reads().len(), 1, "one is enough for who reads alone");
 
-    let before = way.said.load(Ordering::Relaxed);
-    let reading = way.waiting::<READS>(&store).await;
-    way.open.send_replace(true);
-    for (n, reading) in reading.into_iter().enumerate() {
-        is_answered(reading, n).await;
+    for _ in 0..2 {
+        let reading = way.waiting::<READS>(&store).await;
+        way.open.send_replace(true);
+        for (n, reading) in reading.into_iter().enumerate() {
+            is_answered(reading, n).await;
+        }
+        // The others are made meanwhile.
+        in_time(async {
+            while way.reads().len() < 4 {
+                yield_now().await;
+            }
+        })
+        .await;
+        for _ in 0..100 {
+            is_answered(read(&store, 0), 0).await;
+        }
     }
-    let said = way.said.load(Ordering::Relaxed) - before;
-    // Three more connections introduce themselves meanwhile.
-    assert!(said <= 40, "{said} messages for {READS} reads");
-    assert!(way.connections.load(Ordering::Relaxed) <= 4);
+    let reads = way.reads();
+    assert_eq!(reads.len(), 4);
+    assert!(reads.iter().all(|reads| *reads > 0), "{reads:?}");
+}
+
+#[tokio::test]
+async fn readers_who_are_not_polled_keep_nobody_waiting_for_long() {
+    let prefix = seed(20).await;
+    let store = Way::with_at_most(usize::MAX).await.store(&prefix).await;
+    let keys: Vec<_> = (0..4).map(|n| record(n).key).collect();
+    let mut held: Vec<_> = keys.iter().map(|key| store.read(key)).collect();
+    for read in &mut held {
+        assert!(read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    for n in 0..20 {
+        is_answered(read(&store, n), n).await;
+    }
+    for (n, read) in held.into_iter().enumerate() {
+        assert_eq!(in_time(read).await.expect(WORKS), Some(record(n).credential));
+    }
+    for n in 0..20 {
+        is_answered(read(&store, n), n).await;
+    }
+}
+
+/// It may have become a replica, which would go on answering.
+#[tokio::test]
+async fn when_the_first_connection_is_lost_so_are_the_others() {
+    let prefix = seed(40).await;
+    let way = Way::with_at_most(usize::MAX).await;
+    let store = way.store(&prefix).await;
+    while way.reads().len() < 4 {
+        for reading in (0..40).map(|n| read(&store, n)).collect::<Vec<_>>() {
+            in_time(reading).await.expect("no panic").expect(WORKS);
+        }
+    }
+    way.cut.send_replace(true);
+    // Until the store has noticed, and made another.
+    in_time(async {
+        while store.read(&record(0).key).await.is_err() || way.reads().len() == 4 {
+            yield_now().await;
+        }
+    })
+    .await;
+    let before = way.reads();
+    for _ in 0..3 {
+        for (n, reading) in (0..40).map(|n| (n, read(&store, n))).collect::<Vec<_>>() {
+            is_answered(reading, n).await;
+        }
+    }
+    assert_eq!(way.reads()[1..4], before[1..4], "none went over one of before");
 }
 
 #[tokio::test]
@@ -183,7 +256,7 @@ async fn without_read_connections_reads_go_one_by_one_over_the_one_connection() 
     for (n, reading) in reading.into_iter().enumerate() {
         is_answered(reading, n).await;
     }
-    assert_eq!(way.connections.load(Ordering::Relaxed), 1);
+    assert_eq!(way.reads().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -223,18 +296,26 @@ async fn s04_a_damaged_record_is_its_own_callers_fault_alone() {
     let prefix = seed(40).await;
     let way = Way::with_at_most(usize::MAX).await;
     let store = way.store(&prefix).await;
-    let damaged = {
-        let mut scan = redis::cmd("KEYS");
-        scan.arg(format!("{{{prefix}:*}}:c:*"));
-        let names: Vec<String> = scan.query_async(&mut raw().await).await.expect(WORKS);
-        names.into_iter().next().expect("there are connections")
-    };
-    redis::cmd("SET").arg(&damaged).arg("x").exec_async(&mut raw().await).await.expect(WORKS);
+    let mut names = redis::cmd("KEYS");
+    names.arg(format!("{{{prefix}:*}}:c:*"));
+    let names: Vec<String> = names.query_async(&mut raw().await).await.expect(WORKS);
+    redis::cmd("SET").arg(&names[0]).arg("x").exec_async(&mut raw().await).await.expect(WORKS);
+    let mut order: Vec<_> = (0..40).collect();
+    for n in 0..40 {
+        if store.read(&record(n).key).await.is_err() {
+            // The first few are asked for alone.
+            order.swap(n, 20);
+        }
+    }
 
-    let reading = way.waiting::<40>(&store).await;
+    way.open.send_replace(false);
+    let reading: Vec<_> = order.into_iter().map(|n| (n, read(&store, n))).collect();
+    for _ in 0..10 {
+        yield_now().await;
+    }
     way.open.send_replace(true);
     let mut faults = 0;
-    for (n, reading) in reading.into_iter().enumerate() {
+    for (n, reading) in reading {
         match in_time(reading).await.expect("no panic") {
             Ok(read) => assert_eq!(read, Some(record(n).credential)),
             Err(error) => {
