@@ -161,6 +161,32 @@ async fn r16_a_thousand_rejections_of_the_current_generation_make_one_request() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn r16_a_late_rejection_makes_no_request_although_the_same_text_came_again_in_the_same_millisecond() {
+    let eager = |provider: &Simulator| {
+        let text = provider.provider_toml().replace("[refresh_policy]", "[refresh_policy]\nmin_interval = 0");
+        Provider::from_toml(&text).expect("valid")
+    };
+    let world = World::builder().provider(eager).start().await;
+    world.connect("alice").await.expect("alice connects");
+    // The clock stands still from here on.
+    let first = world.token("alice").await.expect("the first generation");
+    let again = Fault::genuine().set("access_token", first.expose_secret()).for_grant("refresh_token");
+    world.provider.inject(Endpoint::Token, again.forever());
+
+    let second = world.note(world.vault.report_rejected(&first).await).expect("a new one");
+    assert_eq!((second.generation(), world.provider.refreshes().len()), (2, 1));
+    let told = world.note(world.vault.report_rejected(&first).await).expect("the current one");
+    assert_eq!((told.generation(), world.provider.refreshes().len()), (2, 1));
+
+    let third = world.note(world.vault.report_rejected(&second).await).expect("a new one");
+    assert_eq!((third.generation(), world.provider.refreshes().len()), (3, 2));
+    for late in [&first, &second] {
+        let told = world.note(world.vault.report_rejected(late).await).expect("the current one");
+        assert_eq!((told.generation(), world.provider.refreshes().len()), (3, 2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn r19_without_a_refresh_token_the_user_is_needed_and_nobody_is_asked() {
     let world = World::builder().switches(|switches| switches.refresh_tokens = false).start().await;
     world.connect("alice").await.expect("alice connects");

@@ -1,5 +1,7 @@
 //! Token sets that come of a reply: what it says, and what stays of the old ones.
 
+use std::time::Duration;
+
 use zeroize::Zeroize as _;
 
 use super::decide::MAX_ALTERNATES;
@@ -33,6 +35,10 @@ pub(super) struct Terms<'a> {
 /// The new token set: what the reply does not say stays (RFC 6749 section 6).
 pub(super) fn merged(old: &TokenSet, reply: &TokenReply, terms: &Terms<'_>) -> TokenSet {
     let mut tokens = old.clone();
+    let text = reply.access_token.expose_secret();
+    // The same text again is told from the old one by when it came: later than that one, whatever the clock says.
+    let repeated = old.access(terms.audience).filter(|before| before.token == text);
+    let after = repeated.map(|before| before.obtained_at.saturating_add(Duration::from_millis(1)));
     // Not said, they are those asked for.
     let asked = old.access(terms.audience).or_else(|| old.default_access());
     let scopes = reply.scopes.clone().or_else(|| asked.map(|access| access.scopes.clone()));
@@ -43,9 +49,9 @@ pub(super) fn merged(old: &TokenSet, reply: &TokenReply, terms: &Terms<'_>) -> T
     }
     tokens.put_access(Access {
         audience: terms.audience.to_owned(),
-        token: reply.access_token.expose_secret().to_owned(),
+        token: text.to_owned(),
         expires_at: reply.expires_at,
-        obtained_at: terms.now,
+        obtained_at: after.map_or(terms.now, |after| after.max(terms.now)),
         refresh_after: terms.refresh_after,
         scopes: scopes.unwrap_or_default(),
     });
