@@ -72,7 +72,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How long to wait for the server's answer to a command; 3 s when not set. In a cluster also how long a command is
+    /// How long to wait for the server's answer to a command; 3 s when not set. A token read may have waited a tenth of a
+    /// second before, for others to ask for it too. In a cluster also how long a command is
     /// sent again that the servers refuse to run because a slot moves or a master is being replaced.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.limits.response = timeout;
@@ -84,6 +85,7 @@ impl RedisStoreBuilder {
     /// The first is the one that carries all other calls too; the others are opened as they are needed. Reads that are made
     /// while all of them are in use wait, and are then asked for together, in one pipeline, so many at once cost the server
     /// and this process less each. With 0 each read is sent by itself, over the one connection. More than 64 are not used.
+    /// Behind Sentinels each of them also keeps a connection to each sentinel.
     pub const fn read_connections(mut self, connections: u8) -> Self {
         self.limits.read_connections = if connections < 64 { connections as usize } else { 64 };
         self
