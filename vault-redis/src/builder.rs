@@ -73,8 +73,8 @@ impl RedisStoreBuilder {
     }
 
     /// How long to wait for the server's answer to a command; 3 s when not set. A token read may have waited a tenth of a
-    /// second before, for others to ask for it too. In a cluster also how long a command is
-    /// sent again that the servers refuse to run because a slot moves or a master is being replaced.
+    /// second before, for others to ask for it too. In a cluster also how long a command is sent again that the servers
+    /// refuse to run because a slot moves or a master is being replaced.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.limits.response = timeout;
         self

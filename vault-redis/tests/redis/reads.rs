@@ -205,6 +205,26 @@ async fn readers_who_are_not_polled_keep_nobody_waiting_for_long() {
     }
 }
 
+/// What stands on the way to the server may have forgotten them.
+#[tokio::test]
+async fn connections_that_nobody_used_are_made_anew_when_many_read_again() {
+    let prefix = seed(40).await;
+    let way = Way::with_at_most(usize::MAX).await;
+    let store = way.store(&prefix).await;
+    let until = async |connections| {
+        while way.reads().len() < connections {
+            for (n, reading) in (0..40).map(|n| (n, read(&store, n))).collect::<Vec<_>>() {
+                is_answered(reading, n).await;
+            }
+        }
+    };
+    in_time(until(4)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(61)).await;
+    tokio::time::resume();
+    in_time(until(7)).await;
+}
+
 /// It may have become a replica, which would go on answering.
 #[tokio::test]
 async fn when_the_first_connection_is_lost_so_are_the_others() {
