@@ -163,7 +163,7 @@ struct Shared {
 }
 
 impl RedisStore {
-    /// For anything that is not as usual: prefix, number of shards, timeouts, `WAIT`.
+    /// For anything that is not as usual: prefix, number of shards, connections that read, timeouts, `WAIT`.
     pub fn builder() -> RedisStoreBuilder {
         RedisStoreBuilder::new()
     }
