@@ -215,6 +215,26 @@ async fn a_shared_grant_is_revoked_with_the_last_connection_that_has_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_of_accounts_that_are_not_known_may_share_their_grant() {
+    fn nameless(simulator: &Simulator) -> Provider {
+        let toml = simulator.provider_toml().replace("[identity]\nsource = \"userinfo\"\n", "");
+        Provider::from_toml(&format!("{toml}\n[revoke]\nradius = \"grant\"\n")).expect("a provider file")
+    }
+    let switches =
+        |switches: &mut vault_testkit::simulator::Switches| switches.revocation = Revocation::Grant;
+    let world = World::builder().provider(nameless).switches(switches).start().await;
+    connect_slot(&world, "home", "alice").await;
+    connect_slot(&world, "work", "alice").await;
+    assert_eq!(world.user("alice").connections().await.expect("a listing")[0].account_id(), None);
+
+    assert_eq!(disconnect_slot(&world, "home").await, Disconnected::StillShared);
+    let sibling = world.note(token_of(&world, "work").await).expect("the sibling works on");
+    assert!(world.provider.is_live(sibling.expose_secret()));
+    assert_eq!(disconnect_slot(&world, "work").await, Disconnected::Revoked);
+    assert_eq!(live(&world, "alice"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn siblings_that_go_at_once_do_not_leave_the_grant_to_each_other() {
     let world = sharing().await;
     for _ in 0..5 {

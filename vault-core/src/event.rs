@@ -118,7 +118,8 @@ pub enum Event {
         /// How often it was tried.
         attempts: u32,
     },
-    /// The vault gives up on a revocation: the provider cannot revoke, or did not within the time allowed.
+    /// The vault gives up on a revocation: the provider cannot revoke, or did not within the time allowed, or a connect failed
+    /// and revoking what it was issued would end other connections of the account.
     RevocationAbandoned {
         /// The connection as it was.
         key: ConnectionKey,

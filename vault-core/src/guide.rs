@@ -166,7 +166,9 @@
 //! | `ProviderUnavailable`, `StoreUnavailable` | try again later, from the start |
 //! | `ProviderMisconfigured`, `ProviderReplyInvalid`, `IdTokenInvalid` | an operator looks at the connector |
 //!
-//! In all of these nothing was stored, and a connection from before works on.
+//! In all of these nothing was stored, and a connection from before works on. If the provider had issued tokens already, they are
+//! revoked where that ends nothing else; otherwise [`RevocationAbandoned`](crate::event::Event::RevocationAbandoned) says that
+//! they live on.
 //!
 //! A user with a connection can be asked for more: name old and new scopes in
 //! [`scopes`](crate::connect::Connect::scopes). If they refuse, they keep what they had.
@@ -298,8 +300,8 @@
 //! [`owed_revocations`](crate::OwnerHandle::owed_revocations) lists it meanwhile.
 //!
 //! Some providers revoke not one token but all that a user granted to the OAuth client. There the vault does not revoke while
-//! another active connection of the same owner, client and account needs the grant: `StillShared`. It looks at the same owner
-//! only. If two of your users, or two tenants, connect one account through one OAuth client, disconnecting one may end the
+//! another active connection of the same owner, client and account needs the grant: `StillShared`; accounts that are not known
+//! may be the same. It looks at the same owner only. If two of your users, or two tenants, connect one account through one OAuth client, disconnecting one may end the
 //! other at such a provider.
 //!
 //! When a user is deleted, [`erase`](crate::OwnerHandle::erase) removes all that is stored about them. When a client secret

@@ -16,7 +16,7 @@ use crate::disconnect::Disconnected;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::{ConnectionKey, RevocationId};
-use crate::oauth::{RevokeOutcome, RevokeTokens};
+use crate::oauth::{RevokeOutcome, RevokeTokens, TokenReply};
 use crate::provider::spec::Radius;
 use crate::refresh::schedule::jittered;
 use crate::seal::{Context, Purpose};
@@ -215,16 +215,8 @@ pub(crate) async fn revoke_unstored(
     core: &Core,
     key: &ConnectionKey,
     registered: &Registered,
-    tokens: &TokenSet,
+    grant: Grant<'_>,
 ) {
-    let grant = Grant {
-        client_id: &tokens.grant.client_id,
-        account: tokens.grant.account.as_deref(),
-        access: tokens.default_access().map(|access| SecretString::new(&access.token)),
-        refresh: tokens.refresh_token.as_ref().map(SecretString::new),
-        alternates: Vec::new(),
-        config: tokens.config.iter().cloned().collect(),
-    };
     match end(core, key, registered, grant).await {
         Ok(Disconnected::Revoked) => core.report(&Event::Revoked { key: key.clone() }),
         Ok(Disconnected::StillShared) => {}
@@ -232,14 +224,50 @@ pub(crate) async fn revoke_unstored(
     }
 }
 
+/// The same where nobody disconnected: then nothing beside these tokens may end.
+pub(crate) async fn discard(core: &Core, key: &ConnectionKey, registered: &Registered, grant: Grant<'_>) {
+    if registered.provider.spec().revoke.radius == Radius::Token {
+        revoke_unstored(core, key, registered, grant).await;
+    } else {
+        core.report(&Event::RevocationAbandoned { key: key.clone(), attempts: 0 });
+    }
+}
+
 /// What ends at the provider.
-struct Grant<'a> {
+pub(crate) struct Grant<'a> {
     client_id: &'a str,
     account: Option<&'a str>,
     access: Option<SecretString>,
     refresh: Option<SecretString>,
     alternates: Vec<SecretString>,
     config: BTreeMap<String, String>,
+}
+
+impl<'a> Grant<'a> {
+    /// Without what else the connection may have been given before.
+    pub(crate) fn of(tokens: &'a TokenSet) -> Self {
+        Self {
+            client_id: &tokens.grant.client_id,
+            account: tokens.grant.account.as_deref(),
+            access: tokens.default_access().map(|access| SecretString::new(&access.token)),
+            refresh: tokens.refresh_token.as_ref().map(SecretString::new),
+            alternates: Vec::new(),
+            config: tokens.config.iter().cloned().collect(),
+        }
+    }
+
+    /// Whose account it is, nobody knows yet.
+    pub(crate) fn issued(client_id: &'a str, config: &BTreeMap<String, String>, reply: &TokenReply) -> Self {
+        let config = config.iter().chain(&reply.config);
+        Self {
+            client_id,
+            account: None,
+            access: Some(SecretString::new(reply.access_token.expose_secret())),
+            refresh: reply.refresh_token.as_ref().map(|token| SecretString::new(token.expose_secret())),
+            alternates: Vec::new(),
+            config: config.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        }
+    }
 }
 
 async fn end(
@@ -249,8 +277,7 @@ async fn end(
     grant: Grant<'_>,
 ) -> Result<Disconnected, Error> {
     if registered.provider.spec().revoke.radius != Radius::Token
-        && let Some(account) = grant.account
-        && shares_grant(core, key, grant.client_id, account).await?
+        && shares_grant(core, key, grant.client_id, grant.account).await?
     {
         return Ok(Disconnected::StillShared);
     }
@@ -269,13 +296,13 @@ async fn end(
 }
 
 /// Whether revoking would end a connection that this owner has now: same client, same account, and a provider that
-/// revokes more than the one token. Asked right before revoking, not at the disconnect: the user may have connected the
+/// revokes more than the one token. Accounts that are not known may be the same. Asked right before revoking, not at the disconnect: the user may have connected the
 /// account again while the revocation was owed, and of two siblings that go at once the last must see that it is.
 async fn shares_grant(
     core: &Core,
     gone: &ConnectionKey,
     client_id: &str,
-    account: &str,
+    account: Option<&str>,
 ) -> Result<bool, Error> {
     let filter =
         ConnectionFilter { tenant: gone.tenant.clone(), owner: Some(gone.owner.clone()), connector: None };
@@ -284,12 +311,10 @@ async fn shares_grant(
         let listed = core.stores.connections.list(&filter, &page).await?;
         for other in listed.items.iter().filter(|other| other.status == ConnectionStatus::Active) {
             match core.open_summary(&other.key, other.incarnation, &other.summary).await {
-                Ok(summary)
-                    if summary.client_id == client_id
-                        && summary.account.as_ref().is_some_and(|other| other.id == account) =>
-                {
-                    return Ok(true);
-                }
+                Ok(summary) if summary.client_id == client_id => match (account, &summary.account) {
+                    (Some(account), Some(other)) if other.id != account => {}
+                    _ => return Ok(true),
+                },
                 Err(error) if error.is_retryable() => return Err(error),
                 _ => {}
             }

@@ -4,6 +4,7 @@ mod faults;
 mod parameters;
 mod sessions;
 mod states;
+mod storing;
 
 use url::form_urlencoded;
 use vault_core::connect::Connected;

@@ -6,18 +6,22 @@ use super::callback::Callback;
 use super::connected::Connected;
 use super::flow::state_hash;
 use super::judge::New;
-use super::keep::{Kept, insert, replace};
+use super::keep::Candidate;
 use super::redeem::{Redeemed, cancelled, redeem};
+use crate::connector::Registered;
 use crate::core::Core;
-use crate::disconnect::withdraw;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::id::Incarnation;
-use crate::revocation::revoke_unstored;
-use crate::store::FlowRecord;
+use crate::revocation::{Grant, discard, revoke_unstored};
+use crate::store::{FlowRecord, StoreError, StoreErrorKind};
 
 /// Longer than any exchange: so long a taken flow can be cancelled. After a crash it is purged then.
 const UNDER_WAY: Duration = Duration::from_secs(10 * 60);
+const TRIES: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Tries against a store that is down: about ten minutes.
+const PATIENCE: u32 = 120;
 
 /// Takes the flow and finishes it in a task of its own: from here on a closed browser tab changes nothing.
 pub(crate) async fn complete(
@@ -55,89 +59,127 @@ async fn finish(
     callback: &Callback,
     binding: &SessionBinding,
 ) -> Result<Connected, Error> {
-    let flows = &core.stores.flows;
-    let redeemed = match redeem(core, record, callback, binding).await {
+    let Redeemed { flow, registered, grants } = match redeem(core, record, callback, binding).await {
         Ok(redeemed) => redeemed,
         Err(error) => {
             // What stays is purged.
-            let _ = flows.finish(record).await;
+            let _ = core.stores.flows.finish(record).await;
             return Err(error);
         }
     };
-    let mut kept = Vec::new();
-    let mut finished = false;
-    let stored = store(core, record, &redeemed, &mut kept, &mut finished).await;
+    let mut candidates: Vec<_> = grants.into_iter().map(|(key, new)| Candidate::new(key, new)).collect();
+    let placed = place(core, record, &registered, &mut candidates).await;
     // Whoever disconnects the user takes the flow away before the connection: either what was stored is seen there, or
-    // the flow is missed here. Where the store does not say, the connection stands as it says.
-    let cancelled = matches!(stored, Ok(Stored::Cancelled));
-    if cancelled || !finished && matches!(flows.finish(record).await, Ok(false)) {
-        return undo(core, &redeemed, &kept).await;
+    // the flow is missed here.
+    let ended = end_flow(core, record).await;
+    let failed = match (placed, ended) {
+        (_, Ok(false)) => {
+            let why = "the user disconnected while the code was exchanged or the connection stored";
+            take_back(core, registered, candidates, Why::Disconnected).await;
+            return Err(cancelled(why));
+        }
+        (Err(error), _) => Some(error),
+        // What is to be replaced could not be brought back, should the user have disconnected.
+        (Ok(()), Err(error)) if candidates.iter().any(Candidate::replaces) => Some(error),
+        // Where the store does not say, the connection stands as it says.
+        (Ok(()), _) => None,
+    };
+    if let Some(error) = failed {
+        take_back(core, registered, candidates, Why::Failed).await;
+        return Err(error);
     }
+    let mut failed = None;
+    for candidate in &mut candidates {
+        failed = candidate.replace(core, &registered).await.err().or(failed);
+    }
+    let (stored, lost): (Vec<_>, Vec<_>) = candidates.into_iter().partition(Candidate::is_stored);
+    take_back(core, registered, lost, Why::Failed).await;
     let mut audited = Ok(());
-    for kept in &kept {
-        audited = audited.and(core.audit(Event::Connected { key: kept.key.clone() }).await);
+    for Candidate { key, .. } in &stored {
+        audited = audited.and(core.audit(Event::Connected { key: key.clone() }).await);
     }
-    stored?;
+    // Of several connections the user may have disconnected one: the others stand.
+    let failed = failed.filter(|error| stored.is_empty() || *error.kind() != ErrorKind::FlowCancelled);
+    failed.map_or(Ok(()), Err)?;
     audited?;
-    let first = redeemed.grants.into_iter().next();
-    let (_, New { summary, .. }) = first.ok_or_else(|| {
+    let keys = stored.iter().map(|candidate| candidate.key.clone()).collect();
+    let Candidate { new: New { summary, .. }, .. } = stored.into_iter().next().ok_or_else(|| {
         Error::new(ErrorKind::ProviderReplyInvalid, "malformed token response: no grant in it")
     })?;
     Ok(Connected {
-        keys: kept.into_iter().map(|kept| kept.key).collect(),
+        keys,
         account: summary.account,
         scopes: summary.scopes,
-        return_to: redeemed.flow.return_to.clone(),
+        return_to: flow.return_to.clone(),
     })
 }
 
-/// How storing ended.
-enum Stored {
-    All,
-    /// The user has disconnected, and nothing was replaced.
-    Cancelled,
-}
-
-/// What is new is stored before the flow is finished, and taken back should that find it cancelled. What another
-/// connection makes room for is stored only after: that one could not be brought back.
-async fn store(
-    core: &Arc<Core>,
+/// Stores what is new, before the flow ends.
+async fn place(
+    core: &Core,
     record: &FlowRecord,
-    redeemed: &Redeemed,
-    kept: &mut Vec<Kept>,
-    finished: &mut bool,
-) -> Result<Stored, Error> {
-    let registered = &redeemed.registered;
-    let mut in_the_way = Vec::new();
-    for (key, new) in &redeemed.grants {
-        // Even a write that seems to have failed may have to be taken back.
-        kept.push(Kept { key: key.clone(), incarnation: Incarnation::random(&*core.entropy)? });
-        if let Some(candidate) = kept.last()
-            && !insert(core, registered, candidate, new).await?
-        {
-            in_the_way.push((kept.len() - 1, new));
-        }
+    registered: &Registered,
+    candidates: &mut [Candidate],
+) -> Result<(), Error> {
+    // The connector may have been switched off, or removed, while the code was exchanged.
+    let now = core.registered(&record.tenant, &record.connector).await?;
+    now.registration.check_owner(&record.owner)?;
+    for candidate in candidates {
+        candidate.place(core, registered).await?;
     }
-    if in_the_way.is_empty() {
-        return Ok(Stored::All);
-    }
-    if !core.stores.flows.finish(record).await? {
-        return Ok(Stored::Cancelled);
-    }
-    *finished = true;
-    for (n, new) in in_the_way {
-        if !replace(core, registered, &mut kept[n], new).await? {
-            return Ok(Stored::Cancelled);
-        }
-    }
-    Ok(Stored::All)
+    Ok(())
 }
 
-/// A disconnect came too late to see what was stored, and must not be outlived by it, nor by what was granted.
-async fn undo(core: &Core, redeemed: &Redeemed, kept: &[Kept]) -> Result<Connected, Error> {
-    for (Kept { key, incarnation }, (_, new)) in kept.iter().zip(&redeemed.grants) {
-        withdraw(core, key, *incarnation).await?;
-        revoke_unstored(core, key, &redeemed.registered, &new.tokens).await;
+/// Whether nobody had cancelled it. It is asked once, for a second answer might be about the first; but again where the
+/// store says that it did nothing.
+async fn end_flow(core: &Core, record: &FlowRecord) -> Result<bool, Error> {
+    let mut tries = 1;
+    loop {
+        match core.stores.flows.finish(record).await {
+            Err(error) if tries < TRIES && did_nothing(&error) => tries += 1,
+            ended => return Ok(ended?),
+        }
     }
-    Err(cancelled("the user disconnected while the code was exchanged or the connection stored"))
+}
+
+fn did_nothing(error: &StoreError) -> bool {
+    matches!(error.kind(), StoreErrorKind::Busy | StoreErrorKind::ReadOnly)
+}
+
+/// Why connections are not to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// They must not outlive that, nor must what was granted.
+    Disconnected,
+    Failed,
+}
+
+/// Takes these out of the store, and ends their grants. A store that is down is waited for in a task of its own.
+async fn take_back(core: &Arc<Core>, registered: Arc<Registered>, candidates: Vec<Candidate>, why: Why) {
+    for candidate in candidates {
+        if candidate.take_back(core).await.is_ok() {
+            end_grant(core, &registered, &candidate, why).await;
+            continue;
+        }
+        let (task, registered) = (Arc::clone(core), Arc::clone(&registered));
+        core.tasks.spawn(async move {
+            let mut pause = FIRST_PAUSE;
+            for _ in 0..PATIENCE {
+                task.clock.sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                if candidate.take_back(&task).await.is_ok() {
+                    return end_grant(&task, &registered, &candidate, why).await;
+                }
+            }
+            tracing::error!(key = %candidate.key, "a connection that is not to be may still be stored");
+        });
+    }
+}
+
+async fn end_grant(core: &Core, registered: &Registered, candidate: &Candidate, why: Why) {
+    let (key, grant) = (&candidate.key, Grant::of(&candidate.new.tokens));
+    match why {
+        Why::Disconnected => revoke_unstored(core, key, registered, grant).await,
+        Why::Failed => discard(core, key, registered, grant).await,
+    }
 }

@@ -27,13 +27,12 @@ pub(super) async fn judge(
     endpoints: &Endpoints,
     flow: &Flow,
     captured: &BTreeMap<String, String>,
-    grant: oauth::Grant,
+    reply: &oauth::TokenReply,
 ) -> Result<New, Error> {
     let spec = registered.provider.spec();
-    let reply = grant.reply;
     let scopes = reply.scopes.clone().unwrap_or_else(|| flow.requested.clone());
     check_granted(spec, &flow.required, &scopes)?;
-    let account = identify(core, registered, endpoints, flow, &reply, &scopes).await?;
+    let account = identify(core, registered, endpoints, flow, reply, &scopes).await?;
 
     let mut config: BTreeMap<String, String> = flow.config.clone();
     for (name, value) in captured {
@@ -73,7 +72,7 @@ pub(super) async fn judge(
             client_id: flow.client_id.clone(),
             account: account.map(|account| account.id),
         },
-        secrets: secrets(spec, captured, &reply),
+        secrets: secrets(spec, captured, reply),
     };
     Ok(New { tokens, summary })
 }

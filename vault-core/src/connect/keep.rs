@@ -1,81 +1,185 @@
+//! A connection's way into the store: where nothing stands, or in the place of what does.
+
+use std::mem;
 use std::sync::Arc;
 
 use super::judge::New;
+use super::redeem::cancelled;
 use crate::connection::Loaded;
 use crate::connector::{AccountPolicy, Registered};
 use crate::core::Core;
+use crate::disconnect::withdraw;
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation, Slot};
 use crate::provider::spec::Spec;
 use crate::refresh::schedule;
 use crate::revocation;
-use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, Version};
+use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord, Version};
 
 const TRIES: usize = 8;
 
-/// A connection that is written, or about to be.
-pub(super) struct Kept {
+/// A connection that is on its way into the store.
+pub(super) struct Candidate {
     pub(super) key: ConnectionKey,
-    pub(super) incarnation: Incarnation,
+    pub(super) new: New,
+    /// Drawn before the first write: even one that seems to have failed may have to be taken back.
+    incarnation: Option<Incarnation>,
+    state: State,
 }
 
-/// Writes the connection where nothing stands. Whether nothing did.
-pub(super) async fn insert(
-    core: &Core,
-    registered: &Registered,
-    kept: &Kept,
-    new: &New,
-) -> Result<bool, Error> {
-    core.confirm_data_key(&kept.key, kept.incarnation).await?;
-    let record = build(core, registered.provider.spec(), kept, new).await?;
-    Ok(core.put(&record, Condition::Absent, None).await? == Put::Written)
+enum State {
+    Waiting,
+    /// Another stands in its place, and may be replaced at this version; the revocation is then owed for it.
+    InTheWay(Version, Option<RevocationRecord>),
+    Stored,
 }
 
-/// Writes the connection in the place of another, which goes in the same step; if the account is not to replace that
-/// one's, in a slot of its own. `false` when the other is gone: the user has disconnected.
-pub(super) async fn replace(
-    core: &Arc<Core>,
-    registered: &Registered,
-    kept: &mut Kept,
-    new: &New,
-) -> Result<bool, Error> {
-    let asked = kept.key.slot.clone();
-    for _ in 0..TRIES {
-        let there = load_leniently(core, &kept.key).await?;
-        let mut owed = None;
-        if let Some(Old::Opened(old)) = &there
-            && let (Some(before), Some(now)) = (&old.tokens.grant.account, &new.summary.account)
-            && *before != now.id
-        {
-            match registered.registration.policy {
-                AccountPolicy::NewSlot if kept.key.slot.as_str() != now.id => {
-                    kept.key.slot = Slot::new(&now.id)?;
-                    continue;
+impl Candidate {
+    pub(super) const fn new(key: ConnectionKey, new: New) -> Self {
+        Self { key, new, incarnation: None, state: State::Waiting }
+    }
+
+    pub(super) const fn is_stored(&self) -> bool {
+        matches!(self.state, State::Stored)
+    }
+
+    pub(super) const fn replaces(&self) -> bool {
+        matches!(self.state, State::InTheWay(..))
+    }
+
+    /// Writes it where nothing stands. If something does, decides whether that may go, which is for later: it could not
+    /// be brought back. An account that is not to replace another goes to a slot of its own.
+    pub(super) async fn place(&mut self, core: &Core, registered: &Registered) -> Result<(), Error> {
+        let incarnation = Incarnation::random(&*core.entropy)?;
+        core.confirm_data_key(&self.key, incarnation).await?;
+        self.incarnation = Some(incarnation);
+        for _ in 0..TRIES {
+            if self.put(core, registered, incarnation, Condition::Absent, None).await? {
+                return Ok(());
+            }
+            let Some(old) = load_leniently(core, &self.key).await? else { continue };
+            match self.fate_of(core, registered, &old).await? {
+                Fate::Goes(owed) => {
+                    self.state = State::InTheWay(old.version(), owed);
+                    return Ok(());
                 }
-                AccountPolicy::NewSlot | AccountPolicy::Reject => {
-                    let message = format!("{} belongs to another account", kept.key);
-                    return Err(Error::new(ErrorKind::AccountMismatch, message));
-                }
-                AccountPolicy::Replace => owed = revocation::owe(core, old, Some(registered)).await?,
+                Fate::Stays(own_slot) => self.key.slot = own_slot,
             }
         }
-        let condition = match &there {
-            Some(old) => Condition::Version(old.version()),
-            None if kept.key.slot == asked => return Ok(false),
-            None => Condition::Absent,
-        };
-        let record = build(core, registered.provider.spec(), kept, new).await?;
-        if core.put(&record, condition, owed.as_ref()).await? == Put::Written {
-            if let Some(owed) = owed {
-                revocation::settle_soon(core, owed);
+        Err(contended(&self.key))
+    }
+
+    /// Writes it in the place of the other, which goes in the same step; if there is one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::FlowCancelled`] when the other is gone: the user has disconnected.
+    pub(super) async fn replace(&mut self, core: &Arc<Core>, registered: &Registered) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let state = mem::replace(&mut self.state, State::Waiting);
+            let (State::InTheWay(version, owed), Some(incarnation)) = (state, self.incarnation) else {
+                self.state = State::Stored;
+                return Ok(());
+            };
+            let condition = Condition::Version(version);
+            if self.put(core, registered, incarnation, condition, owed.as_ref()).await? {
+                if let Some(owed) = owed {
+                    revocation::settle_soon(core, owed);
+                }
+                return Ok(());
             }
-            return Ok(true);
+            let Some(old) = load_leniently(core, &self.key).await? else {
+                return Err(cancelled("the user disconnected while the connection was stored"));
+            };
+            match self.fate_of(core, registered, &old).await? {
+                Fate::Goes(owed) => self.state = State::InTheWay(old.version(), owed),
+                // Nothing new is written from here on, where no disconnect would see it.
+                Fate::Stays(_) => break,
+            }
+        }
+        Err(contended(&self.key))
+    }
+
+    /// Sees to it that the store does not have it.
+    pub(super) async fn take_back(&self, core: &Core) -> Result<(), Error> {
+        match self.incarnation {
+            Some(incarnation) => withdraw(core, &self.key, incarnation).await.map(drop),
+            None => Ok(()),
         }
     }
-    Err(Error::new(ErrorKind::Contended, format!("{} kept changing", kept.key)))
+
+    /// Whether it was written.
+    async fn put(
+        &mut self,
+        core: &Core,
+        registered: &Registered,
+        incarnation: Incarnation,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+    ) -> Result<bool, Error> {
+        let record = self.record(core, registered.provider.spec(), incarnation).await?;
+        let is_written = core.put(&record, condition, owed).await? == Put::Written;
+        if is_written {
+            self.state = State::Stored;
+        }
+        Ok(is_written)
+    }
+
+    async fn fate_of(&self, core: &Core, registered: &Registered, old: &Old) -> Result<Fate, Error> {
+        let Old::Opened(old) = old else { return Ok(Fate::Goes(None)) };
+        let (Some(before), Some(now)) = (&old.tokens.grant.account, &self.new.summary.account) else {
+            return Ok(Fate::Goes(None));
+        };
+        if *before == now.id {
+            return Ok(Fate::Goes(None));
+        }
+        match registered.registration.policy {
+            AccountPolicy::NewSlot if self.key.slot.as_str() != now.id => {
+                Slot::new(&now.id).map(Fate::Stays).map_err(Error::from)
+            }
+            AccountPolicy::NewSlot | AccountPolicy::Reject => {
+                let message = format!("{} belongs to another account", self.key);
+                Err(Error::new(ErrorKind::AccountMismatch, message))
+            }
+            AccountPolicy::Replace => revocation::owe(core, old, Some(registered)).await.map(Fate::Goes),
+        }
+    }
+
+    async fn record(
+        &self,
+        core: &Core,
+        spec: &Spec,
+        incarnation: Incarnation,
+    ) -> Result<ConnectionRecord, Error> {
+        let New { tokens, summary } = &self.new;
+        let now = core.now();
+        let expires_at = tokens.default_access().and_then(|access| access.expires_at);
+        let mut record = ConnectionRecord {
+            key: self.key.clone(),
+            version: Version::random(&*core.entropy)?,
+            incarnation,
+            generation: 1,
+            status: ConnectionStatus::Active,
+            due_at: schedule::due_at(core, spec, tokens, now)?,
+            expires_at,
+            created_at: now,
+            updated_at: now,
+            summary: core.seal_summary(&self.key, incarnation, summary).await?,
+            credential: bytes::Bytes::new(),
+            refresh: Vec::new(),
+        };
+        core.seal_tokens(&mut record, tokens).await?;
+        Ok(record)
+    }
 }
 
-/// What stands in the slot. A record that no longer opens must not keep the user from connecting again.
+/// What becomes of the connection that stands in the place.
+enum Fate {
+    Goes(Option<RevocationRecord>),
+    /// It is another account's; the new one has this slot.
+    Stays(Slot),
+}
+
+/// What stands in the place. A record that no longer opens must not keep the user from connecting again.
 enum Old {
     Opened(Box<Loaded>),
     Sealed(Version),
@@ -102,24 +206,6 @@ async fn load_leniently(core: &Core, key: &ConnectionKey) -> Result<Option<Old>,
     }
 }
 
-async fn build(core: &Core, spec: &Spec, kept: &Kept, new: &New) -> Result<ConnectionRecord, Error> {
-    let (Kept { key, incarnation }, New { tokens, summary }) = (kept, new);
-    let now = core.now();
-    let expires_at = tokens.default_access().and_then(|access| access.expires_at);
-    let mut record = ConnectionRecord {
-        key: key.clone(),
-        version: Version::random(&*core.entropy)?,
-        incarnation: *incarnation,
-        generation: 1,
-        status: ConnectionStatus::Active,
-        due_at: schedule::due_at(core, spec, tokens, now)?,
-        expires_at,
-        created_at: now,
-        updated_at: now,
-        summary: core.seal_summary(key, *incarnation, summary).await?,
-        credential: bytes::Bytes::new(),
-        refresh: Vec::new(),
-    };
-    core.seal_tokens(&mut record, tokens).await?;
-    Ok(record)
+fn contended(key: &ConnectionKey) -> Error {
+    Error::new(ErrorKind::Contended, format!("{key} kept changing"))
 }

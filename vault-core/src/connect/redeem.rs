@@ -15,6 +15,7 @@ use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{self, ExchangeRequest};
 use crate::provider::endpoints::Endpoints;
 use crate::provider::spec::{CallbackMethod, IssMode, Spec};
+use crate::revocation::{Grant, discard};
 use crate::secret::SecretString;
 use crate::store::FlowRecord;
 
@@ -52,15 +53,36 @@ pub(super) async fn redeem(
         exchanged = exchange(core, record, callback, &flow, &changed).await;
         registered = changed;
     }
-    let Exchanged { endpoints, captured, grants: issued } = exchanged?;
+    let exchanged = exchanged?;
+    match accept(core, record, &flow, &registered, &exchanged).await {
+        Ok(grants) => Ok(Redeemed { flow, registered, grants }),
+        Err(error) => {
+            for grant in &exchanged.grants {
+                let grant = Grant::issued(&flow.client_id, &flow.config, &grant.reply);
+                discard(core, &flow::key(record), &registered, grant).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// All of them or none.
+async fn accept(
+    core: &Core,
+    record: &FlowRecord,
+    flow: &Flow,
+    registered: &Registered,
+    exchanged: &Exchanged,
+) -> Result<Vec<(ConnectionKey, New)>, Error> {
     let mut grants = Vec::new();
-    for grant in issued {
+    for grant in &exchanged.grants {
         let slot = grant.slot.as_ref().map(Slot::new).transpose()?;
         let slot = slot.unwrap_or_else(|| record.slot.clone());
-        let new = judge(core, &registered, &endpoints, &flow, &captured, grant).await?;
+        let Exchanged { endpoints, captured, .. } = exchanged;
+        let new = judge(core, registered, endpoints, flow, captured, &grant.reply).await?;
         grants.push((ConnectionKey { slot, ..flow::key(record) }, new));
     }
-    Ok(Redeemed { flow, registered, grants })
+    Ok(grants)
 }
 
 /// What came for the code, not judged yet.

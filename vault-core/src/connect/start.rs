@@ -185,6 +185,8 @@ async fn insert(
     state_hash: [u8; 32],
     now: Timestamp,
 ) -> Result<(), Error> {
+    let context = context(key, &state_hash);
+    core.sealer.confirm_of_user(&context).await?;
     let record = FlowRecord {
         state_hash,
         tenant: key.tenant.clone(),
@@ -193,7 +195,7 @@ async fn insert(
         slot: key.slot.clone(),
         created_at: now,
         expires_at: flow.expires_at,
-        sealed: core.sealer.seal(&context(key, &state_hash), flow.to_bytes()?.expose_secret()).await?,
+        sealed: core.sealer.seal(&context, flow.to_bytes()?.expose_secret()).await?,
     };
     match core.stores.flows.insert(&record, core.settings.flow_cap, now).await? {
         FlowInsert::Inserted => Ok(()),

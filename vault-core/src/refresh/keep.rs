@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::id::ConnectionKey;
 use crate::provider::spec::GrantConcurrency;
-use crate::revocation::revoke_unstored;
+use crate::revocation::{Grant, revoke_unstored};
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, LeaseHolder, Put, Version};
 
 /// What a provider issued, and all that storing it takes.
@@ -139,7 +139,7 @@ impl Issued {
 /// anew are left to die, for ending them might end the new grant.
 pub(super) async fn end_orphan(core: &Core, registered: &Registered, issued: &Issued) {
     if registered.provider.spec().grants.concurrency != GrantConcurrency::Shared {
-        revoke_unstored(core, &issued.key, registered, &issued.tokens).await;
+        revoke_unstored(core, &issued.key, registered, Grant::of(&issued.tokens)).await;
     }
 }
 

@@ -143,6 +143,14 @@ impl Sealer {
         self.keys.confirm(&self.home(context)).await
     }
 
+    /// The same for what is not kept for long: only a user's own key is destroyed while its user may come back.
+    pub(crate) async fn confirm_of_user(&self, context: &Context<'_>) -> Result<(), Error> {
+        match self.home(context) {
+            home @ KeyScope::User(..) => self.keys.confirm(&home).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Drops the opened data keys of `scope` from this process's memory, as when its record was deleted or changed.
     /// Other processes keep theirs until they are told too.
     pub fn forget(&self, scope: &KeyScope) {

@@ -1,0 +1,211 @@
+//! A disconnect, a switched-off connector or a failing store while what the code brought is being stored.
+
+use std::time::Duration;
+
+use vault_core::connector::{AccountPolicy, ConnectorUpdate};
+use vault_core::event::Event;
+use vault_core::id::Slot;
+use vault_core::store::StoreErrorKind;
+use vault_core::{Callback, Disconnected, ErrorKind, Provider, VaultBuilder};
+use vault_testkit::faults::Fault;
+use vault_testkit::simulator::{Endpoint, Fault as ProviderFault, TokenState};
+use vault_tests::{World, assert_refused, binding};
+
+use super::failures;
+
+fn live(world: &World, account: &str) -> usize {
+    world.provider.tokens_of(account).iter().filter(|token| token.state == TokenState::Live).count()
+}
+
+fn connected(world: &World) -> usize {
+    world.count_events(|event| matches!(event, Event::Connected { .. }))
+}
+
+/// Until that call of the method sleeps.
+async fn asleep_in(world: &World, method: &str, nth: u64) {
+    while world.faults.calls(method) < nth {
+        tokio::task::yield_now().await;
+    }
+    world.clock.wait_for_sleepers(1).await;
+}
+
+/// Delivers the callback; while its `nth` write of a connection is held up, `meanwhile` happens.
+async fn deliver_while(world: &World, query: &str, nth: u64, meanwhile: impl Future) -> ErrorKind {
+    let span = Duration::from_secs(5);
+    world.faults.reset();
+    world.faults.on_method("connections.put", nth, Fault::Delay(span));
+    let (result, ()) = tokio::join!(world.deliver(query), async {
+        asleep_in(world, "connections.put", nth).await;
+        meanwhile.await;
+        world.clock.advance(span);
+    });
+    result.expect_err("it is not to be").kind().clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k17_an_account_that_goes_into_its_own_slot_does_not_outlive_its_user() {
+    let world = World::builder()
+        .vault(VaultBuilder::data_key_per_user)
+        .connector(|connector| connector.account_policy(AccountPolicy::NewSlot))
+        .start()
+        .await;
+    world.connect("alice").await.expect("connects");
+    let query = world.query_of(world.connecting("alice"), "alice-the-second").await;
+    let erased = async { world.note(world.user("alice").erase().await).expect("erased") };
+    // The first write finds the other account in its slot.
+    assert_eq!(deliver_while(&world, &query, 2, erased).await, ErrorKind::FlowCancelled);
+    assert_eq!((world.rows("vault_connections").await, world.rows("vault_keys").await), (0, 2));
+    assert_eq!((live(&world, "alice"), live(&world, "alice-the-second"), connected(&world)), (0, 0, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k17_a_slot_that_was_disconnected_meanwhile_stays_so() {
+    let world = World::builder()
+        .connector(|connector| connector.account_policy(AccountPolicy::NewSlot))
+        .start()
+        .await;
+    world.connect("alice").await.expect("connects");
+    world.connect_as(world.connecting("alice"), "second").await.expect("connects");
+    let query = world.query_of(world.connecting("alice"), "second").await;
+    let slot = Slot::new("second").expect("a slot");
+    let disconnected = async {
+        let gone = world.user("alice").disconnect_slot(world.connector.id(), slot.clone()).await;
+        assert_eq!(world.note(gone).expect("disconnects"), Disconnected::Revoked);
+    };
+    // The first two writes find both slots taken; the third is to replace.
+    assert_eq!(deliver_while(&world, &query, 3, disconnected).await, ErrorKind::FlowCancelled);
+    let listed = world.user("alice").connections().await.expect("a listing");
+    assert_eq!(listed.iter().map(|info| info.key().slot.as_str()).collect::<Vec<_>>(), ["default"]);
+    assert_eq!((live(&world, "second"), connected(&world)), (0, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k17_a_disconnect_wins_though_the_store_fails_to_take_the_connection_back() {
+    let world = World::start().await;
+    let query = world.query("alice").await;
+    let disconnected = async {
+        let gone = world.user("alice").disconnect(world.connector.id()).await;
+        assert_eq!(world.note(gone).expect("nothing is there yet"), Disconnected::NotConnected);
+        world.faults.on_method("connections.delete", 1, Fault::Fail(StoreErrorKind::Unavailable));
+    };
+    assert_eq!(deliver_while(&world, &query, 1, disconnected).await, ErrorKind::FlowCancelled);
+    assert_eq!(world.rows("vault_connections").await, 1, "not yet");
+    while world.faults.calls("connections.delete") < 2 {
+        world.clock.advance(Duration::from_secs(1));
+        tokio::task::yield_now().await;
+    }
+    assert!(world.vault.shutdown(Duration::from_secs(10)).await, "what is under way ends");
+    assert_eq!((world.rows("vault_connections").await, live(&world, "alice")), (0, 0));
+}
+
+#[tokio::test]
+async fn k17_a_lost_answer_about_the_flow_does_not_look_like_a_disconnect() {
+    let world = World::start().await;
+    world.connect("alice").await.expect("connects");
+    let before = world.token("alice").await.expect("a token");
+    let query = world.query("alice").await;
+    world.faults.on_method("flows.finish", 1, Fault::LoseAck);
+    assert_refused(world.deliver(&query).await, ErrorKind::StoreUnavailable, "store");
+    assert_eq!(failures(&world), [ErrorKind::StoreUnavailable]);
+    world.assert_unchanged("alice", &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k17_a_busy_store_is_asked_again_whether_the_user_has_disconnected() {
+    let world = World::start().await;
+    let query = world.query("alice").await;
+    let disconnected = async {
+        world.note(world.user("alice").disconnect(world.connector.id()).await).expect("disconnects");
+        world.faults.on_method("flows.finish", 1, Fault::Fail(StoreErrorKind::Busy));
+    };
+    assert_eq!(deliver_while(&world, &query, 1, disconnected).await, ErrorKind::FlowCancelled);
+    world.assert_not_connected("alice").await;
+    assert_eq!(live(&world, "alice"), 0);
+}
+
+#[tokio::test]
+async fn k18_what_is_not_stored_is_revoked_and_not_said_to_be_connected() {
+    let world = World::start().await;
+    world.faults.on_method("connections.put", 1, Fault::Fail(StoreErrorKind::Unavailable));
+    world.connect("alice").await.expect_err("it cannot be stored");
+    assert_eq!((live(&world, "alice"), connected(&world)), (0, 0));
+
+    world.connect("alice").await.expect("connects");
+    let before = world.token("alice").await.expect("a token");
+    let other = world.connect_as(world.connecting("alice"), "mallory").await;
+    assert_refused(other, ErrorKind::AccountMismatch, "another account");
+    assert_eq!((live(&world, "mallory"), connected(&world)), (0, 1));
+
+    world.provider.inject(Endpoint::Userinfo, ProviderFault::unavailable("5"));
+    let unknown = world.connect_as(world.connecting("alice").slot(slot()), "nobody").await;
+    assert_refused(unknown, ErrorKind::ProviderUnavailable, "503");
+    assert_eq!((live(&world, "nobody"), connected(&world)), (0, 1));
+    world.assert_unchanged("alice", &before).await;
+}
+
+fn slot() -> Slot {
+    Slot::new("other").expect("a slot")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k17_of_several_connections_the_one_that_was_disconnected_meanwhile_is_gone_and_the_others_stand() {
+    let world = World::builder()
+        .provider(|simulator| {
+            let toml = simulator.provider_toml().replace("[identity]\nsource = \"userinfo\"\n", "");
+            let roots = "\n[response]\nroot = \"/user\"\nroots_by_kind = { bot = \"/bot\" }\n";
+            Provider::from_toml(&(toml + roots)).expect("a valid provider file")
+        })
+        .start()
+        .await;
+    let reply = ProviderFault::genuine().map_json(|fields| {
+        let genuine = serde_json::Value::Object(std::mem::take(fields));
+        fields.insert("bot".into(), serde_json::json!({ "access_token": "a bot's", "token_type": "Bearer" }));
+        fields.insert("user".into(), genuine);
+    });
+    world.provider.inject(Endpoint::Token, reply.times(2));
+    let both = world.connect("alice").await.expect("connects");
+    let slots: Vec<_> = both.connections().iter().map(|key| key.slot.clone()).collect();
+    assert_eq!(slots.len(), 2);
+
+    let query = world.query("alice").await;
+    world.faults.reset();
+    // Both are in the way; the first is replaced, then the second.
+    world.faults.on_method("connections.put", 4, Fault::Delay(Duration::from_secs(5)));
+    let (result, ()) = tokio::join!(world.deliver(&query), async {
+        asleep_in(&world, "connections.put", 4).await;
+        let gone = world.user("alice").disconnect_slot(world.connector.id(), slots[1].clone()).await;
+        world.note(gone).expect("disconnects");
+        world.clock.advance(Duration::from_secs(5));
+    });
+    let connected = result.expect("one of them stands");
+    assert_eq!(connected.connections().iter().map(|key| key.slot.clone()).collect::<Vec<_>>(), slots[..1]);
+    let listed = world.user("alice").connections().await.expect("a listing");
+    assert_eq!(listed.iter().map(|info| info.key().slot.clone()).collect::<Vec<_>>(), slots[..1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v07_a_connector_that_is_switched_off_while_the_code_is_exchanged_connects_nobody() {
+    let world = World::start().await;
+    let query = world.query("alice").await;
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    let (result, ()) = tokio::join!(world.deliver(&query), async {
+        gate.arrived().await;
+        let off = ConnectorUpdate::new().enabled(false);
+        world.vault.connectors().update(world.connector.id(), off).await.expect("switched off");
+        gate.release();
+    });
+    assert_refused(result, ErrorKind::ConnectorDisabled, "switched off");
+    assert_eq!((world.rows("vault_connections").await, live(&world, "alice")), (0, 0));
+}
+
+#[tokio::test]
+async fn v09_a_user_who_comes_back_starts_under_no_key_that_was_destroyed_elsewhere() {
+    let world = World::builder().vault(VaultBuilder::data_key_per_user).start().await;
+    let other = world.second_vault_with(VaultBuilder::data_key_per_user).await.expect("starts").0;
+    world.connect("alice").await.expect("this process has her key in memory");
+    other.user("alice").erase().await.expect("erased");
+    let query = world.query("alice").await;
+    let callback = Callback::from_query(query).expect("a callback");
+    world.note(other.complete(callback, &binding()).await).expect("a new life");
+    world.token("alice").await.expect("which every process sees");
+}
