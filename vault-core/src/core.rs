@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Audit};
-use crate::cache::Cache;
+use crate::cache::{Cache, Reading};
 use crate::clock::{Clock, Timestamp};
 use crate::connector::Recent;
 use crate::entropy::Entropy;
@@ -114,9 +114,11 @@ impl Core {
         self.clock.timestamp()
     }
 
-    /// The same, when the monotonic clock has just said `monotonic`: clocks are most of what a cache hit costs.
-    pub(crate) fn now_at(&self, monotonic: Duration) -> Timestamp {
-        self.store_clock.as_ref().map_or_else(|| self.now(), |clock| clock.at(monotonic))
+    /// For the token cache. Each clock is asked once: they are most of what a hit costs.
+    pub(crate) fn reading(&self) -> Reading {
+        let monotonic = self.clock.monotonic();
+        let time = self.store_clock.as_ref().map_or_else(|| self.now(), |clock| clock.at(monotonic));
+        Reading { monotonic, time }
     }
 
     /// The store's clock says `now`. Whether ours turns out to have been well ahead of it.

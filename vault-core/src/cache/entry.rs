@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use quick_cache::Weighter;
 
+use crate::clock::{Clock, Timestamp};
 use crate::connection::Opened;
 use crate::id::{ConnectionKey, Incarnation};
 use crate::store::ConnectionStatus;
@@ -10,10 +11,29 @@ use crate::store::ConnectionStatus;
 /// What an entry takes beside its token.
 pub(super) const OVERHEAD: usize = 256;
 
+/// What two clocks say: the monotonic one may stand still while the machine sleeps, and the time of day may be set.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reading {
+    pub(crate) monotonic: Duration,
+    pub(crate) time: Timestamp,
+}
+
+impl Reading {
+    pub(super) fn of(clock: &dyn Clock) -> Self {
+        Self { monotonic: clock.monotonic(), time: clock.timestamp() }
+    }
+
+    /// By the clock that saw more pass.
+    pub(super) fn since(self, earlier: Self) -> Duration {
+        let by_time = self.time.saturating_since(earlier.time);
+        self.monotonic.saturating_sub(earlier.monotonic).max(by_time)
+    }
+}
+
 /// Stands for all that was known when a read began.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Mark {
-    pub(super) read_at: Duration,
+    pub(super) read_at: Reading,
     pub(super) session: u64,
     pub(super) stripe: usize,
     pub(super) changes: u64,

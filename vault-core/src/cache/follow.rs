@@ -1,7 +1,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::{Cache, TokenCache};
+use super::{Cache, Reading, TokenCache};
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::store::{Change, Changes, ConnectionWatch, StoreError};
@@ -31,7 +31,7 @@ async fn follow(cache: Weak<Cache>, options: TokenCache, clock: Arc<dyn Clock>) 
         loop {
             clock.sleep(max_age).await;
             let Some(cache) = cache.upgrade() else { return };
-            cache.sweep(clock.monotonic());
+            cache.sweep(Reading::of(&*clock));
         }
     };
     let listening = async {

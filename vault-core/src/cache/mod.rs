@@ -9,8 +9,7 @@
 //!
 //! Changes are known from three sides: this vault's own writes pass through `Told`, which wraps the store; other
 //! processes' arrive by a [`ConnectionWatch`], if there is one, which `follow` listens to; and what nobody tells ends
-//! with [`TokenCache::max_age`], counted from before the read, by the monotonic clock, which stands still while the
-//! machine sleeps.
+//! with [`TokenCache::max_age`], counted from before the read, by the clock that saw more time pass.
 
 mod entry;
 mod follow;
@@ -28,8 +27,8 @@ use std::time::Duration;
 use quick_cache::Equivalent;
 use quick_cache::sync::Cache as Bounded;
 
-pub(crate) use self::entry::Mark;
 use self::entry::{Entry, Weight, What, contradict};
+pub(crate) use self::entry::{Mark, Reading};
 pub(crate) use self::follow::look_after;
 pub use self::options::TokenCache;
 pub(crate) use self::told::Told;
@@ -79,7 +78,7 @@ impl Cache {
     pub(crate) fn get(
         &self,
         key: &(impl Hash + Equivalent<ConnectionKey>),
-        now: Duration,
+        now: Reading,
     ) -> Option<Arc<Opened>> {
         let entry = self.kept.get(key).filter(|entry| self.is_current(&entry.mark, now))?;
         match entry.what {
@@ -89,7 +88,7 @@ impl Cache {
     }
 
     /// To be called before the store is asked.
-    pub(crate) fn mark(&self, key: &ConnectionKey, now: Duration) -> Mark {
+    pub(crate) fn mark(&self, key: &ConnectionKey, now: Reading) -> Mark {
         let stripe = stripe_of(&key.digest());
         let session = self.session.load(Ordering::Acquire);
         self.mark_of(stripe, session, self.changes(stripe), now)
@@ -148,11 +147,11 @@ impl Cache {
     }
 
     /// A write of this vault, with what came of it.
-    fn wrote(&self, key: &ConnectionKey, what: What, now: Duration) {
+    fn wrote(&self, key: &ConnectionKey, what: What, now: Reading) {
         self.change(key, Some((what, now)));
     }
 
-    fn change(&self, key: &ConnectionKey, left: Option<(What, Duration)>) {
+    fn change(&self, key: &ConnectionKey, left: Option<(What, Reading)>) {
         let stripe = stripe_of(&key.digest());
         let _writing = self.lock(stripe);
         let changes = self.stripes[stripe].changes.fetch_add(1, Ordering::AcqRel) + 1;
@@ -186,29 +185,29 @@ impl Cache {
     }
 
     /// Wipes what will never be served again.
-    fn sweep(&self, now: Duration) {
+    fn sweep(&self, now: Reading) {
         self.kept.retain(|_, entry| match entry.what {
             What::Token(_) => self.is_current(&entry.mark, now),
             What::Written(..) | What::Removed => self.is_young(entry.mark.read_at, now),
         });
     }
 
-    fn is_current(&self, mark: &Mark, now: Duration) -> bool {
+    fn is_current(&self, mark: &Mark, now: Reading) -> bool {
         mark.session % 2 == 1
             && mark.session == self.session.load(Ordering::Acquire)
             && mark.changes == self.changes(mark.stripe)
             && self.is_young(mark.read_at, now)
     }
 
-    fn is_young(&self, read_at: Duration, now: Duration) -> bool {
-        now.saturating_sub(read_at) < self.max_age
+    fn is_young(&self, read_at: Reading, now: Reading) -> bool {
+        now.since(read_at) < self.max_age
     }
 
     fn changes(&self, stripe: usize) -> u64 {
         self.stripes[stripe].changes.load(Ordering::Acquire)
     }
 
-    fn mark_of(&self, stripe: usize, session: u64, changes: u64, read_at: Duration) -> Mark {
+    fn mark_of(&self, stripe: usize, session: u64, changes: u64, read_at: Reading) -> Mark {
         Mark { read_at, session, stripe, changes, doubts: self.doubts(stripe), keeps: self.keeps(stripe) }
     }
 

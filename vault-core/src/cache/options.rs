@@ -54,8 +54,8 @@ impl TokenCache {
         self
     }
 
-    /// For so long after the store was asked, whatever happens; 30 s by default. A machine that sleeps stops this clock,
-    /// and no other: tokens that ended meanwhile are not served. Also how often expired entries are looked for and wiped.
+    /// For so long after the store was asked, whatever happens; 30 s by default. Time that the machine slept counts,
+    /// and a clock that is set forward ends it early. Also how often expired entries are looked for and wiped.
     pub const fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = max_age;
         self

@@ -3,13 +3,20 @@ use std::time::Duration;
 
 use super::entry::OVERHEAD;
 use super::*;
+use crate::clock::Timestamp;
 use crate::connection::an_opened;
 use crate::error::ReauthReason;
 use crate::id::{ConnectorId, Incarnation, Owner, Slot, TenantId, UserId};
 use crate::store::ConnectionStatus;
 
-const START: Duration = Duration::from_secs(100);
+const START: Reading =
+    Reading { monotonic: Duration::from_secs(100), time: Timestamp::from_millis(1_000_000) };
 const MAX_AGE: Duration = Duration::from_secs(30);
+
+/// So long after the start.
+fn later(span: Duration) -> Reading {
+    Reading { monotonic: START.monotonic + span, time: START.time.saturating_add(span) }
+}
 
 fn cache() -> Cache {
     Cache::new(&TokenCache::new())
@@ -147,9 +154,9 @@ fn what_a_replica_still_has_of_before_a_write_is_not_kept() {
     read(&cache, "alice", 1, 4);
     assert_eq!(generation(&cache, "alice"), None);
     // A replica is not so far behind.
-    let mark = cache.mark(&key("alice"), START + MAX_AGE);
+    let mark = cache.mark(&key("alice"), later(MAX_AGE));
     cache.keep(&key("alice"), mark, an_opened(3, 1));
-    assert!(cache.get(&key("alice"), START + MAX_AGE).is_some());
+    assert!(cache.get(&key("alice"), later(MAX_AGE)).is_some());
 }
 
 #[test]
@@ -165,9 +172,10 @@ fn a_replica_does_not_take_back_what_this_vault_has_marked() {
 
 #[test]
 fn what_a_read_brings_is_not_older_than_what_was_evicted_meanwhile() {
-    let cache = Cache::new(&TokenCache::new().entries(1));
+    let cache = Cache::new(&TokenCache::new().entries(8));
     let early = cache.mark(&key("alice"), START);
     read(&cache, "alice", 1, 4);
+    assert!(cache.kept.peek(&key("alice")).is_some());
     for other in 0..100 {
         read(&cache, &other.to_string(), 1, 1);
     }
@@ -180,26 +188,46 @@ fn what_a_read_brings_is_not_older_than_what_was_evicted_meanwhile() {
 fn nothing_is_served_past_the_bound() {
     let cache = cache();
     read(&cache, "alice", 1, 1);
-    let just_before = START + MAX_AGE - Duration::from_nanos(1);
+    let just_before = later(MAX_AGE - Duration::from_millis(1));
     assert!(cache.get(&key("alice"), just_before).is_some());
-    assert!(cache.get(&key("alice"), START + MAX_AGE).is_none());
+    assert!(cache.get(&key("alice"), later(MAX_AGE)).is_none());
+}
+
+#[test]
+fn r13_the_bound_holds_for_a_machine_that_slept_and_for_a_clock_that_is_set_back() {
+    let cache = cache();
+    read(&cache, "alice", 1, 1);
+    let slept = Reading { time: later(MAX_AGE).time, ..START };
+    let set_back = Reading { time: START.time.saturating_sub(MAX_AGE), ..later(MAX_AGE) };
+    for now in [slept, set_back] {
+        assert!(cache.get(&key("alice"), now).is_none(), "{now:?}");
+    }
+    assert!(cache.get(&key("alice"), START).is_some());
 }
 
 #[test]
 fn what_leaves_is_dropped_and_with_it_wiped() {
     type Leaves = fn(&Cache);
-    let ways: [Leaves; 5] = [
+    let ways: [Leaves; 6] = [
         |cache| cache.forget(&key("alice")),
         |cache| cache.wrote(&key("alice"), What::Removed, START),
         Cache::told_of_any,
-        |cache| cache.sweep(START + MAX_AGE),
+        |cache| cache.sweep(later(MAX_AGE)),
         |cache| {
             cache.told_of(&key("alice").digest());
             cache.sweep(START);
         },
+        |cache| {
+            // Others that are asked for as often take its place.
+            for other in 0..100 {
+                read(cache, &other.to_string(), 1, 1);
+                generation(cache, &other.to_string());
+                read(cache, &other.to_string(), 1, 1);
+            }
+        },
     ];
     for (n, leave) in ways.into_iter().enumerate() {
-        let cache = cache();
+        let cache = Cache::new(&TokenCache::new().entries(8));
         read(&cache, "alice", 1, 1);
         let kept = watch_on(&cache, "alice");
         assert!(kept.upgrade().is_some(), "{n}");

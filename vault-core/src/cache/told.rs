@@ -4,7 +4,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Cache, What};
+use super::{Cache, Reading, What};
 use crate::clock::{Clock, Timestamp};
 use crate::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use crate::store::{
@@ -47,7 +47,7 @@ impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let Told { cache, clock, .. } = self.told;
         match self.wrote.take() {
-            Some(what) => cache.wrote(self.key, what, clock.monotonic()),
+            Some(what) => cache.wrote(self.key, what, Reading::of(&**clock)),
             // Somebody else wrote, or nobody knows.
             None => cache.forget(self.key),
         }

@@ -36,7 +36,7 @@ impl Loaded {
 impl Core {
     /// One store round trip; a replica may answer.
     pub(crate) async fn read(&self, key: &ConnectionKey) -> Result<Option<Held>, Error> {
-        let cache = self.cache.as_ref().map(|cache| (cache, cache.mark(key, self.clock.monotonic())));
+        let cache = self.cache.as_ref().map(|cache| (cache, cache.mark(key, self.reading())));
         let read = match self.stores.connections.read_at_once(key) {
             Some(read) => read,
             None => self.stores.connections.read(key).await,

@@ -116,8 +116,8 @@ impl<'a> TokenRequest<'a> {
     /// Out of the token cache, if it has one that will do.
     fn cached(&mut self) -> Option<AccessToken> {
         let (Some(cache), false) = (&self.core.cache, self.fresh) else { return None };
-        let monotonic = self.core.clock.monotonic();
-        let opened = cache.get(&self.key().ok()?, monotonic)?;
+        let now = self.core.reading();
+        let opened = cache.get(&self.key().ok()?, now)?;
         let (audience, scopes) = match self.more.as_deref() {
             Some(More { audience, scopes }) => (&**audience, &scopes[..]),
             None => (DEFAULT_AUDIENCE, &[][..]),
@@ -125,7 +125,7 @@ impl<'a> TokenRequest<'a> {
         let found = opened.access(audience)?;
         let will_do = opened.status == ConnectionStatus::Active
             && scopes.iter().all(|scope| is_granted(&opened, &found, scope))
-            && is_good_enough(self.core, &found, self.core.now_at(monotonic), self.min_ttl);
+            && is_good_enough(self.core, &found, now.time, self.min_ttl);
         will_do.then(|| {
             let audience = self.more.take().map(|more| more.audience).unwrap_or_default();
             AccessToken::new(Held::Shared(opened), found, audience)
