@@ -130,11 +130,21 @@ async fn pass(client: TcpStream, server: TcpStream, messages: Arc<AtomicUsize>) 
 
 #[tokio::test]
 async fn reads_that_wait_are_answered_by_few_statements() {
+    count_statements(PostgresOptions::new()).await;
+}
+
+#[tokio::test]
+async fn reads_that_wait_behind_a_transaction_pooler_are_answered_by_few_statements() {
+    count_statements(PostgresOptions::new().transaction_pooler()).await;
+}
+
+async fn count_statements(options: PostgresOptions) {
     const READS: usize = 300;
     let world = World::with(READS).await;
     let (port, messages) = counted().await;
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?application_name={}", world.name);
-    let store = on(PgPool::connect_lazy(&url).expect("a URL"), &world.schema);
+    let options = options.schema(&world.schema).expect("a plain name");
+    let store = options.on(PgPool::connect_lazy(&url).expect("a URL"));
     store.read(&world.records[0].key).await.expect("works");
 
     let lock = world.lock().await;

@@ -2,11 +2,11 @@ use sqlx::PgPool;
 use vault_core::store::{
     Change, ConnectionRecord, ConnectionStore as _, ConnectionWatch as _, Put, StoreErrorKind,
 };
-use vault_sqlx::{PostgresOptions, PostgresStore};
+use vault_sqlx::PostgresOptions;
 use vault_tests::changes::next;
 use vault_tests::servers::{address, unique_name};
 
-use super::support::{connection, execute, fresh, insert, number, on, pool, pool_with};
+use super::support::{NOW, connection, execute, fresh, insert, number, on, pool, pool_with};
 
 /// How many files the schema has.
 const STEPS: i64 = 4;
@@ -109,11 +109,13 @@ async fn a_host_may_migrate_by_itself() {
     assert_eq!(steps(&host, &format!("{schema}.vault_schema")).await, STEPS);
 }
 
-/// How much of the table is not in its rows, with the credential of one more connection, of so many bytes.
-async fn out_of_line(store: &PostgresStore, pool: &PgPool, table: &str, bytes: usize) -> i64 {
-    let credential = vec![7; bytes].into();
-    let record = ConnectionRecord { credential, ..connection(&bytes.to_string(), 1) };
-    insert(store, &record).await.expect("works");
+/// A connection whose credential has so many bytes.
+fn sized(user: &str, bytes: usize) -> ConnectionRecord {
+    ConnectionRecord { credential: vec![7; bytes].into(), ..connection(user, 1) }
+}
+
+/// How much of the table is not in its rows.
+async fn out_of_line(pool: &PgPool, table: &str) -> i64 {
     let toast = format!("SELECT reltoastrelid FROM pg_class WHERE oid = '{table}'::regclass");
     number(pool, format!("SELECT pg_relation_size(({toast}))")).await
 }
@@ -122,22 +124,36 @@ async fn out_of_line(store: &PostgresStore, pool: &PgPool, table: &str, bytes: u
 async fn a_credential_is_in_its_row_up_to_half_a_page() {
     let (store, pool, schema) = fresh().await;
     let table = format!("{schema}.vault_connections");
-    assert_eq!(out_of_line(&store, &pool, &table, 3_500).await, 0);
-    assert_ne!(out_of_line(&store, &pool, &table, 4_100).await, 0);
+    insert(&store, &sized("alice", 3_500)).await.expect("works");
+    assert_eq!(out_of_line(&pool, &table).await, 0);
+    insert(&store, &sized("bob", 4_100)).await.expect("works");
+    assert_ne!(out_of_line(&pool, &table).await, 0);
 }
 
 #[tokio::test]
 async fn a_host_may_partition_the_connections() {
+    const PARTS: u32 = 4;
     let (schema, host) = (unique_name(), pool());
     let (whole, partitioned) =
         ("credential bytea NOT NULL\n);", "credential bytea NOT NULL\n) PARTITION BY HASH (id);");
-    let partition =
-        "CREATE TABLE part PARTITION OF vault_connections FOR VALUES WITH (MODULUS 1, REMAINDER 0);";
+    let partition: String = (0..PARTS)
+        .map(|n| {
+            let values = format!("FOR VALUES WITH (MODULUS {PARTS}, REMAINDER {n})");
+            format!("CREATE TABLE part_{n} PARTITION OF vault_connections {values};")
+        })
+        .collect();
     let script = FILES[0].replacen(whole, &format!("{partitioned}{partition}"), 1) + FILES[1];
     migrate_by_hand(&host, &schema, &script).await;
     let store = on(pool(), &schema);
     store.migrate().await.expect("the steps that are left");
-    assert_eq!(out_of_line(&store, &host, &format!("{schema}.part"), 3_500).await, 0);
+    for user in 0..40 {
+        insert(&store, &sized(&format!("user {user}"), 3_500)).await.expect("works");
+    }
+    for part in (0..PARTS).map(|n| format!("{schema}.part_{n}")) {
+        assert_ne!(number(&host, format!("SELECT count(*) FROM {part}")).await, 0, "{part}");
+        assert_eq!(out_of_line(&host, &part).await, 0, "{part}");
+    }
+    assert_eq!(store.due(NOW, 100).await.expect("works").len(), 40);
 
     let alice = connection("alice", 1);
     insert(&store, &alice).await.expect("works");
