@@ -41,6 +41,15 @@ fn generation(cache: &Cache, user: &str) -> Option<u64> {
     cache.get(&key(user), START).map(|opened| opened.generation)
 }
 
+/// Others that are asked for more often take all places.
+fn crowd_out(cache: &Cache) {
+    for other in 0..100 {
+        read(cache, &other.to_string(), 1, 1);
+        generation(cache, &other.to_string());
+        read(cache, &other.to_string(), 1, 1);
+    }
+}
+
 fn watch_on(cache: &Cache, user: &str) -> Weak<Opened> {
     Arc::downgrade(&cache.get(&key(user), START).expect("it is there"))
 }
@@ -176,9 +185,7 @@ fn what_a_read_brings_is_not_older_than_what_was_evicted_meanwhile() {
     let early = cache.mark(&key("alice"), START);
     read(&cache, "alice", 1, 4);
     assert!(cache.kept.peek(&key("alice")).is_some());
-    for other in 0..100 {
-        read(&cache, &other.to_string(), 1, 1);
-    }
+    crowd_out(&cache);
     assert_eq!(generation(&cache, "alice"), None);
     cache.keep(&key("alice"), early, an_opened(1, 3));
     assert_eq!(generation(&cache, "alice"), None);
@@ -217,14 +224,7 @@ fn what_leaves_is_dropped_and_with_it_wiped() {
             cache.told_of(&key("alice").digest());
             cache.sweep(START);
         },
-        |cache| {
-            // Others that are asked for as often take its place.
-            for other in 0..100 {
-                read(cache, &other.to_string(), 1, 1);
-                generation(cache, &other.to_string());
-                read(cache, &other.to_string(), 1, 1);
-            }
-        },
+        crowd_out,
     ];
     for (n, leave) in ways.into_iter().enumerate() {
         let cache = Cache::new(&TokenCache::new().entries(8));
