@@ -5,13 +5,12 @@ use std::task::Poll;
 use std::{io, mem};
 
 use sqlx::Connection as _;
-use sqlx::postgres::PgRow;
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, timeout};
 use vault_core::store::StoreError;
 
 use super::queue::Open;
-use super::{DOING, Id, Shared, by_id};
+use super::{DOING, Found, Id, Shared};
 use crate::postgres::engine::ATTEMPTS;
 use crate::postgres::error::{fault, is_of_connection, is_worth_repeating};
 
@@ -62,11 +61,11 @@ impl Lead {
             if batch.is_empty() {
                 continue;
             }
-            let rows = self.ask(&batch.ids()).await;
+            let found = self.ask(&batch.ids()).await;
             // Somebody who reads alone finds it there when they ask again.
             let is_back = batch.is_of_one() && self.give_back().is_ok();
-            match rows {
-                Ok(rows) => batch.answer(&by_id(&rows)),
+            match found {
+                Ok(found) => batch.answer(&found.into_iter().collect()),
                 Err(error) => batch.fail(&error),
             }
             if is_back {
@@ -76,11 +75,11 @@ impl Lead {
     }
 
     /// Asks the primary. A connection that turns out to have been closed is replaced, once.
-    pub(super) async fn ask(&mut self, ids: &[Id]) -> Result<Vec<PgRow>, StoreError> {
+    pub(super) async fn ask(&mut self, ids: &[Id]) -> Result<Vec<Found>, StoreError> {
         let (mut replacements, mut repetitions) = (1, ATTEMPTS);
         loop {
             let error = match self.ask_once(ids).await? {
-                Ok(rows) => return Ok(rows),
+                Ok(found) => return Ok(found),
                 Err(error) => error,
             };
             let left = match &error {
@@ -99,7 +98,7 @@ impl Lead {
         }
     }
 
-    async fn ask_once(&mut self, ids: &[Id]) -> Result<sqlx::Result<Vec<PgRow>>, StoreError> {
+    async fn ask_once(&mut self, ids: &[Id]) -> Result<sqlx::Result<Vec<Found>>, StoreError> {
         let Self { shared, open, is_asking, .. } = self;
         let (connection, patience) = shared.opened(open).await?.used(shared.response_timeout);
         *is_asking = true;

@@ -12,13 +12,11 @@ mod lead;
 mod queue;
 mod select;
 
-use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgRow;
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -32,11 +30,11 @@ use super::PostgresOptions;
 use super::error::fault;
 use super::hosts::{Hosts, opener};
 use crate::engine::Dialect;
-use crate::record::Fields as _;
-use crate::record::connection::credential;
 
 /// What names a connection of the vault: its key's digest.
 type Id = [u8; 32];
+/// What is there under an id.
+type Found = (Id, Result<Bytes, StoreError>);
 type Answer = Result<Option<Bytes>, StoreError>;
 
 const DOING: &str = "reading a credential";
@@ -82,8 +80,8 @@ impl Reader {
         let runtime = Handle::current();
         match self.0.queue.turn(id, &runtime) {
             Turn::Now(open) => {
-                let rows = Lead::by_caller(&self.0, open, runtime).ask(&[id]).await?;
-                rows.first().map(credential).transpose()
+                let mut found = Lead::by_caller(&self.0, open, runtime).ask(&[id]).await?;
+                found.pop().map(|(_, credential)| credential).transpose()
             }
             Turn::Later { answer, unopened } => {
                 if unopened {
@@ -147,11 +145,6 @@ impl Shared {
         opener.set_connect_options(self.select.connect_options(pool));
         opener.acquire().await.map(PoolConnection::detach)
     }
-}
-
-fn by_id(rows: &[PgRow]) -> HashMap<Id, Answer> {
-    let id = |row: &PgRow| row.bytes("id").ok()?.try_into().ok();
-    rows.iter().filter_map(|row| Some((id(row)?, credential(row).map(Some)))).collect()
 }
 
 #[cfg(test)]

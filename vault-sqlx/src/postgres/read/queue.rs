@@ -9,7 +9,7 @@ use sqlx::postgres::PgPoolOptions;
 use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, Sleep, sleep};
-use vault_core::store::StoreError;
+use vault_core::store::{Bytes, StoreError};
 
 use super::{Answer, Id};
 
@@ -212,10 +212,10 @@ impl Batch {
     }
 
     /// What has no answer is not there.
-    pub(super) fn answer(self, answers: &HashMap<Id, Answer>) {
+    pub(super) fn answer(self, found: &HashMap<Id, Result<Bytes, StoreError>>) {
         for Request { id, answer, .. } in self.0 {
             // Its caller may be gone.
-            let _ = answer.send(answers.get(&id).cloned().unwrap_or(Ok(None)));
+            let _ = answer.send(found.get(&id).cloned().transpose());
         }
     }
 
