@@ -8,11 +8,12 @@ use sqlx::{Connection as _, PgConnection};
 use crate::servers::Servers;
 
 /// Whose versions matter for the figures.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "vault-core",
     "sqlx",
     "redis",
     "tokio",
+    "ring",
     "chacha20poly1305",
     "blake3",
     "postcard",
@@ -43,7 +44,7 @@ pub async fn of_this_run(servers: &Servers) -> Vec<(String, String)> {
     all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn commit() -> String {
+pub fn commit() -> String {
     let changed = !said("git", &["status", "--porcelain", "--untracked-files=no", "--", ":!docs"]).is_empty();
     format!("{}{}", said("git", &["rev-parse", "--short=12", "HEAD"]), if changed { ", changed" } else { "" })
 }

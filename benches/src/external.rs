@@ -62,6 +62,10 @@ impl Contestant for PgBench {
         let count = tasks * each;
         Duration::from_secs_f64(count as f64 / self.rate(self.clients, count))
     }
+
+    fn starts_anew(&self) -> bool {
+        true
+    }
 }
 
 /// sqlx takes the folder of a socket as a parameter `host`; so does libpq, without a host before it.
@@ -97,6 +101,10 @@ impl Contestant for RedisBenchmark {
         let rate = said.lines().last().and_then(|line| line.rsplit("\",\"").nth(6)?.parse::<f64>().ok());
         let rate = rate.unwrap_or_else(|| panic!("redis-benchmark said no rate: {said}"));
         Duration::from_secs_f64(count as f64 / rate)
+    }
+
+    fn starts_anew(&self) -> bool {
+        true
     }
 }
 

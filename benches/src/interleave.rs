@@ -9,11 +9,11 @@ use tokio::runtime::Runtime;
 
 use crate::group::{Case, Group, Runner, Unit};
 use crate::operation::Contestant;
+use crate::placement::Ends;
 use crate::plan::Plan;
 
-/// Into so many parts is a turn of latency divided, with the others' in between. Which processors a caller and whoever
-/// answers it land on decides about most of a round trip's time, and lasts for longer than a part.
-const PARTS: u32 = 8;
+/// Into so many parts is a turn divided, with the others' in between.
+const PARTS: u32 = 4;
 /// Short operations are timed several at once, for at least so long, or reading the clock would count.
 const SHORTEST: Duration = Duration::from_micros(20);
 
@@ -35,6 +35,8 @@ pub struct Series {
 #[derive(Debug)]
 pub struct Interleaved {
     pub plan: Plan,
+    /// Where there is another end, and both are to be kept apart.
+    pub ends: Option<Ends>,
     pub measured: Vec<Measured>,
 }
 
@@ -43,12 +45,17 @@ impl Runner for Interleaved {
         let began = Instant::now();
         let Group { case, unit, contestants } = group;
         let span = self.plan.span;
-        // The programs that measure throughput take a while to start.
-        let parts = if unit == Unit::Latency { PARTS } else { 1 };
+        if let Some(ends) = &self.ends {
+            let placed = if unit == Unit::Latency { ends.apart() } else { ends.anywhere() };
+            placed.expect("processes of one's own can be placed");
+        }
         let names: Vec<&str> = contestants.iter().map(|(name, _)| *name).collect();
         let mut turns: Vec<Turns> = contestants
             .into_iter()
-            .map(|(_, contestant)| Turns::of(contestant, unit, case.tasks, span / parts))
+            .map(|(_, contestant)| {
+                let parts = if contestant.starts_anew() { 1 } else { PARTS };
+                Turns { contestant, unit, tasks: case.tasks, parts, span: span / parts, next: 0, each: 1 }
+            })
             .collect();
         for turns in &mut turns {
             runtime.block_on(turns.as_a_task(Turns::calibrate));
@@ -57,9 +64,12 @@ impl Runner for Interleaved {
         let (mut order, mut taken): (Vec<usize>, usize) = ((0..turns.len()).collect(), 0);
         for _ in 0..self.plan.rounds {
             let mut figures = vec![Vec::new(); turns.len()];
-            for _ in 0..parts {
+            for part in 0..PARTS {
                 for &which in &order {
-                    figures[which].push(runtime.block_on(turns[which].as_a_task(Turns::take)));
+                    let turns = &mut turns[which];
+                    if part < turns.parts {
+                        figures[which].push(runtime.block_on(turns.as_a_task(Turns::take)));
+                    }
                 }
                 // Each comes first and last as often as the others, and after each of its neighbours.
                 order.rotate_left(1);
@@ -84,6 +94,7 @@ struct Turns {
     contestant: Arc<dyn Contestant>,
     unit: Unit,
     tasks: u64,
+    parts: u32,
     span: Duration,
     next: u64,
     /// Operations of a task at a time.
@@ -91,10 +102,6 @@ struct Turns {
 }
 
 impl Turns {
-    fn of(contestant: Arc<dyn Contestant>, unit: Unit, tasks: u64, span: Duration) -> Self {
-        Self { contestant, unit, tasks, span, next: 0, each: 1 }
-    }
-
     /// On a thread of the runtime's, as in a host: the thread that blocks on a runtime drives no sockets.
     async fn as_a_task<F>(&mut self, work: fn(Self) -> F) -> f64
     where

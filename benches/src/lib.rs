@@ -27,6 +27,7 @@ pub mod group;
 pub mod groups;
 pub mod interleave;
 pub mod operation;
+pub mod placement;
 pub mod plan;
 pub mod provider;
 pub mod report;

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::runtime::Runtime;
 use vault_benches::backend::memory;
@@ -14,6 +15,7 @@ use vault_benches::backend::sqlite::Sqlite;
 use vault_benches::groups::{self, Bench};
 use vault_benches::interleave::Interleaved;
 use vault_benches::operation::Contestant as _;
+use vault_benches::placement::Ends;
 use vault_benches::plan::Plan;
 use vault_benches::report::{self, Run};
 use vault_benches::servers::Servers;
@@ -55,15 +57,19 @@ fn main() -> Outcome {
 }
 
 fn run(plan: Plan, results: &str) -> Outcome {
-    let (runtime, servers) = (Runtime::new()?, Servers::from_env());
-    let mut runner = Interleaved { plan, measured: Vec::new() };
+    let (began, runtime, servers) = (Instant::now(), Runtime::new()?, Servers::from_env());
+    let mut runner = Interleaved { plan, ends: None, measured: Vec::new() };
     let mut bench = Bench { runtime: &runtime, plan, runner: &mut runner };
     groups::local(&mut bench);
+    runner.ends = servers.extra.as_ref().map(|extra| Ends::new(extra.starter)).transpose()?;
+    let mut bench = Bench { runtime: &runtime, plan, runner: &mut runner };
     groups::on_servers(&mut bench, &servers);
+    let took = ("it took".to_owned(), format!("{:.1} min", began.elapsed().as_secs_f64() / 60.0));
+    let circumstances = runtime.block_on(circumstances::of_this_run(&servers));
     let run = Run {
         plan: plan.name.to_owned(),
         rounds: plan.rounds,
-        circumstances: runtime.block_on(circumstances::of_this_run(&servers)),
+        circumstances: [took].into_iter().chain(circumstances).collect(),
         measured: runner.measured,
     };
     fs::write(results, serde_json::to_vec_pretty(&run)?)?;

@@ -17,6 +17,11 @@ pub trait Operation: Send + Sync + 'static {
 pub trait Contestant: Send + Sync {
     /// How long it takes `tasks` tasks to run `each` operations each, the first of them being the `first`th.
     async fn time(&self, tasks: u64, first: u64, each: u64) -> Duration;
+
+    /// Whether it is a program that starts anew each time, which takes a while.
+    fn starts_anew(&self) -> bool {
+        false
+    }
 }
 
 #[async_trait]
@@ -51,6 +56,10 @@ impl<O: Operation> Contestant for Arc<O> {
 impl Contestant for Box<dyn Contestant> {
     async fn time(&self, tasks: u64, first: u64, each: u64) -> Duration {
         (**self).time(tasks, first, each).await
+    }
+
+    fn starts_anew(&self) -> bool {
+        (**self).starts_anew()
     }
 }
 

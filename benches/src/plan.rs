@@ -33,7 +33,7 @@ impl Plan {
         span: Duration::from_millis(400),
         tokens: &[512, Self::USUAL_BYTES, 4096],
         rows: &[1_000, 100_000, 1_000_000],
-        cluster_rows: &[1_000, 100_000],
+        cluster_rows: &[1_000, 100_000, 1_000_000],
         tasks: &[1, 16, 64],
         redis_tasks: &[1, 16, 64, 256],
         waiters: &[1, 100, 10_000],

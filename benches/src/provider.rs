@@ -10,7 +10,7 @@ use vault_core::{Callback, ClientSecret, NewConnector, Provider};
 
 pub const REDIRECT_URI: &str = "https://app.example.com/connect/callback";
 /// Never expires during a run.
-const LIFETIME_SECONDS: u32 = 30 * 24 * 60 * 60;
+pub const LIFETIME_SECONDS: u32 = 30 * 24 * 60 * 60;
 
 /// Answers every token request with new tokens; the access token has so many bytes.
 #[derive(Debug, Clone)]

@@ -19,6 +19,8 @@ pub struct Extra {
     pub redis_socket: String,
     pub pgbench: PathBuf,
     pub peers: PathBuf,
+    /// The process that started the servers.
+    pub starter: u32,
 }
 
 impl Servers {
@@ -35,6 +37,7 @@ impl Servers {
             redis_socket: variable("VAULT_BENCH_REDIS_SOCKET"),
             pgbench: variable("VAULT_BENCH_PGBENCH").into(),
             peers: peers.into(),
+            starter: variable("VAULT_BENCH_STARTER").parse().expect("the number of a process"),
         });
         Self {
             postgres: variable("VAULT_TEST_POSTGRES"),

@@ -33,6 +33,7 @@ pub enum Bound {
 }
 
 const POSTGRES: &[&str] = &["PostgreSQL, socket", "PostgreSQL, TCP"];
+const STORES: &[&str] = &["memory", "SQLite", "PostgreSQL, TCP", "Redis, TCP", "Redis Cluster"];
 const REDIS: &[&str] = &["Redis, socket", "Redis, TCP"];
 
 /// Of issue 5, all with tokens of 2 KiB.
@@ -41,7 +42,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         path: "in-process cache, hit",
         bench: token_lookup::WARM,
-        places: &["memory", "SQLite", "PostgreSQL", "Redis"],
+        places: &["memory", "SQLite", "PostgreSQL", "Redis", "Redis Cluster"],
         tasks: 1,
         versus: Versus::Contestant(names::CACHE),
         bound: Bound::AtMost(2.5),
@@ -57,7 +58,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         path: "more rows, cold read",
         bench: growth::READ,
-        places: &["memory", "SQLite", "PostgreSQL, TCP", "Redis, TCP"],
+        places: STORES,
         tasks: 1,
         versus: Versus::FloorsGrowth,
         bound: Bound::AtMost(1.1),
@@ -66,7 +67,7 @@ pub const TARGETS: &[Target] = &[
     Target {
         path: "more rows, due scan",
         bench: growth::SCAN,
-        places: &["memory", "SQLite", "PostgreSQL, TCP", "Redis, TCP"],
+        places: STORES,
         tasks: 1,
         versus: Versus::Nothing,
         bound: Bound::AtMost(1.5),

@@ -8,7 +8,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool};
 use tokio::sync::Mutex;
 use vault_core::clock::Timestamp;
-use vault_core::store::{ConnectionRecord, Stores};
+use vault_core::store::{Changes, ConnectionRecord, ConnectionWatch as _, Stores};
 use vault_sqlx::PostgresOptions;
 
 use super::sql::{COLUMNS, Row};
@@ -29,10 +29,19 @@ pub struct Postgres {
 
 impl Postgres {
     pub async fn seed(url: &str, size: Size) -> Self {
+        Self::seed_in_parts(url, size, 1).await
+    }
+
+    /// The same in hash partitions, if there are to be several.
+    pub async fn seed_in_parts(url: &str, size: Size, parts: u32) -> Self {
         let prefix = format!("{}_", super::namespace());
         let table = format!("{prefix}connections");
         let stores = stores(url, &prefix).await;
         let loader = BulkInsert { pool: pool(url).await, table: table.clone() };
+        if parts > 1 {
+            let partition = sqlx::raw_sql(AssertSqlSafe(in_parts(&table, parts)));
+            partition.execute(&loader.pool).await.expect("the table is empty");
+        }
         let setup = Setup::seed(stores, &loader, size).await;
         // The server has it all on the disk before reads are timed, not meanwhile.
         for settle in [format!("VACUUM ANALYZE {table}"), "CHECKPOINT".to_owned()] {
@@ -46,6 +55,13 @@ impl Postgres {
     pub async fn through(&self, url: &str) -> Self {
         let setup = self.setup.through(stores(url, &self.prefix).await).await;
         Self { setup, url: url.to_owned(), table: self.table.clone(), prefix: self.prefix.clone() }
+    }
+
+    /// What listens to every change, as another process with a token cache does.
+    pub async fn watch(&self) -> Box<dyn Changes> {
+        let options = PostgresOptions::new().prefix(&self.prefix).expect("a plain name");
+        let store = options.connect(&self.url).await.expect("the server is up");
+        store.watch().await.expect("it listens")
     }
 
     pub async fn held(&self) -> Held {
@@ -65,6 +81,21 @@ impl Postgres {
         let sql = format!("SELECT credential FROM {} WHERE id = $1", self.table);
         Select { sql: sql.into(), ids: self.ids() }
     }
+}
+
+fn in_parts(table: &str, parts: u32) -> String {
+    let whole = format!(
+        "ALTER TABLE {table} RENAME TO {table}_whole;
+         CREATE TABLE {table} (LIKE {table}_whole INCLUDING ALL) PARTITION BY HASH (id);
+         DROP TABLE {table}_whole;"
+    );
+    let part = |n| {
+        format!(
+            "CREATE TABLE {table}_{n} PARTITION OF {table} FOR VALUES WITH (MODULUS {parts}, REMAINDER {n})
+             WITH (toast_tuple_target = 4080);"
+        )
+    };
+    whole + &(0..parts).map(part).collect::<String>()
 }
 
 async fn stores(url: &str, prefix: &str) -> Stores {

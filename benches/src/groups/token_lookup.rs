@@ -30,7 +30,7 @@ pub(super) fn memory(bench: &mut Bench<'_>) {
         let setup = runtime.block_on(memory::seed(size));
         for &tasks in plan.tasks_for(size) {
             let floor = Arc::new(runtime.block_on(MapRead::of(&setup)));
-            bench.measure(lookup("memory", size, tasks, &setup).versus(names::MAP, floor));
+            bench.measure(lookup(COLD, "memory", tasks, &setup).versus(names::MAP, floor));
         }
         warm(bench, "memory", &setup);
     }
@@ -42,8 +42,10 @@ pub(super) fn sqlite(bench: &mut Bench<'_>) {
         let size = Size { rows: plan.usual_rows(), token_bytes };
         let sqlite = runtime.block_on(Sqlite::seed(size));
         for &tasks in plan.tasks_for(size) {
-            let group = lookup("SQLite", size, tasks, &sqlite.setup);
-            bench.measure(group.versus(names::POOL, Arc::new(sqlite.pooled())));
+            let group = lookup(COLD, "SQLite", tasks, &sqlite.setup);
+            let group = group.versus(names::POOL, Arc::new(sqlite.pooled()));
+            let held = (tasks == 1).then(|| Arc::new(runtime.block_on(sqlite.held())));
+            bench.measure(group.maybe_versus(names::HELD, held));
         }
         warm(bench, "SQLite", &sqlite.setup);
     }
@@ -69,7 +71,7 @@ fn postgres_way(bench: &mut Bench<'_>, place: &str, postgres: &Postgres, extra: 
     let peer = || extra.map(|extra| Peer::start(&extra.peers, "postgres", &postgres.url, size));
     let pooled = || Arc::new(runtime.block_on(postgres.pooled()));
     for &tasks in plan.tasks_for(size) {
-        let group = lookup(place, size, tasks, setup).versus(names::POOL, pooled());
+        let group = lookup(COLD, place, tasks, setup).versus(names::POOL, pooled());
         let group = if tasks == 1 {
             group.versus(names::HELD, Arc::new(runtime.block_on(postgres.held())))
         } else {
@@ -99,6 +101,7 @@ pub(super) fn redis_cluster(bench: &mut Bench<'_>, servers: &Servers) {
         let size = Size { rows: plan.usual_rows(), token_bytes };
         let redis = runtime.block_on(Redis::seed_cluster(&servers.redis_cluster, size));
         redis_way(bench, "Redis Cluster", &redis, "", None);
+        warm(bench, "Redis Cluster", &redis.setup);
     }
 }
 
@@ -110,31 +113,34 @@ fn redis_way(bench: &mut Bench<'_>, place: &str, redis: &Redis, url: &str, extra
         let get = runtime.block_on(redis.get());
         let program = extra.filter(|_| tasks > 1).map(|_| RedisBenchmark::new(url, get.name()));
         let peer = extra.map(|extra| Peer::start(&extra.peers, "redis", url, size));
-        let group = lookup(place, size, tasks, &redis.setup).versus(names::GET, Arc::new(get));
+        let group = lookup(COLD, place, tasks, &redis.setup).versus(names::GET, Arc::new(get));
         bench
             .measure(group.maybe_versus(names::REDIS_BENCHMARK, program).maybe_versus(names::SESSIONS, peer));
     }
 }
 
 /// One task's latency, or the throughput of several.
-fn lookup(place: &str, size: Size, tasks: u64, setup: &Setup) -> Group {
-    let case = Case::new(COLD, place).size(size).tasks(tasks);
+fn lookup(bench: &str, place: &str, tasks: u64, setup: &Setup) -> Group {
+    let case = Case::new(bench, place).size(setup.size).tasks(tasks);
     let read = Arc::new(TokenRead(Arc::new(setup.clone())));
     if tasks == 1 { Group::latency(case, read) } else { Group::throughput(case, read) }
 }
 
 fn warm(bench: &mut Bench<'_>, place: &str, setup: &Setup) {
-    let runtime = bench.runtime;
+    let Bench { plan, runtime, .. } = *bench;
     let cached = runtime.block_on(setup.cached());
     let floor = Arc::new(CacheGet::of(setup));
-    let read = Arc::new(TokenRead(Arc::new(cached)));
+    let read = Arc::new(TokenRead(Arc::new(cached.clone())));
     // Until everything is in it.
     runtime.block_on(async {
         for n in 0..4 * setup.size.rows as u64 {
             read.run(n).await;
         }
     });
-    bench.measure(Group::latency(Case::new(WARM, place).size(setup.size), read).versus(names::CACHE, floor));
+    for &tasks in plan.tasks_for(setup.size) {
+        let group = lookup(WARM, place, tasks, &cached);
+        bench.measure(group.versus(names::CACHE, Arc::clone(&floor)));
+    }
 }
 
 /// Floor of a cache hit: as many entries under the same keys, each shared, as the vault's are.

@@ -29,8 +29,9 @@ const HEAD: &str = "\
 Written by `cargo xtask bench`; do not edit. Every figure of the vault stands beside its floor: the least that the same
 work costs without a vault, by the same driver, from the same server, in the same run. Contestants take turns, so that
 whatever else the machine does meets all of them; a **ratio** is the median of the rounds' own ratios, with the lowest and
-the highest round in parentheses. A round of one task is taken in eight parts, the others' in between, and its figure is
-the mean of the parts' medians: which processors the two ends of a round trip land on lasts for longer than a part.
+the highest round in parentheses. A round is taken in four parts, the others' in between (programs that start anew each time
+take theirs in one), and its figure is the mean of the parts', for one task of their medians. While one task asks a server, client and server keep to half of the processors each, as on
+two machines: where they share one, a round trip takes a third of the time, and which it is would decide the figures.
 Absolute figures are this machine's. `docs/scale.md` says what follows from them.
 ";
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use tokio::runtime::Runtime;
 
 use self::stores::Costs;
+use crate::circumstances::commit;
 use crate::report::tables::grouped;
 use crate::servers::Servers;
 
@@ -19,6 +20,8 @@ const END: &str = "<!-- measured: end -->";
 
 /// Between two refreshes of a connection whose access tokens live for an hour: six minutes ahead of their end.
 const INTERVAL: f64 = 3_240.0;
+/// Between two reads of a connection, in seconds.
+const READ_EVERY: f64 = 600.0;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -35,13 +38,16 @@ impl Plan {
 /// What was found out, as Markdown.
 pub fn measure(runtime: &Runtime, servers: &Servers, plan: Plan) -> String {
     let postgres = runtime.block_on(stores::postgres(servers, plan));
-    let redis = runtime.block_on(stores::redis(servers, plan));
+    let redis = runtime.block_on(stores::redis(std::slice::from_ref(&servers.redis), plan));
+    let cluster = runtime.block_on(stores::redis(&servers.redis_cluster, plan));
     let mut text = format!(
-        "Measured with {} connections of 2 KiB tokens on this machine (`docs/performance.md` names it), client and server \
-         on it together.\n\n",
+        "Measured at commit {} with {} connections of 2 KiB tokens on this machine (`docs/performance.md` names it), clients \
+         and servers on its two processors together. The Cluster is three masters with a replica each, so that all it shows \
+         here is what a Cluster costs, not what it carries on six machines; its memory is the masters'.\n\n",
+        commit(),
         grouped(plan.rows as f64)
     );
-    for (place, costs) in [("PostgreSQL", &postgres), ("Redis", &redis)] {
+    for (place, costs) in [("PostgreSQL", &postgres), ("Redis", &redis), ("Redis Cluster", &cluster)] {
         text += &format!("| {place} | |\n|---|---|\n");
         for (what, value) in &costs.lines {
             text += &format!("| {what} | {value} |\n");
@@ -56,21 +62,26 @@ pub fn measure(runtime: &Runtime, servers: &Servers, plan: Plan) -> String {
 
 /// By multiplication.
 fn needs(postgres: &Costs, redis: &Costs) -> String {
-    let mut text = "What so many connections need, if each is refreshed whenever its token of one hour is about to end:\n\n\
-                    | connections | refreshes/s | PostgreSQL, disk | its log | servers for the refreshes | Redis, memory | \
-                    servers for the refreshes |\n|---|---|---|---|---|---|---|\n"
+    let mut text = "What so many connections need, if each is refreshed whenever its token of one hour is about to end, and \
+                    read once in ten minutes; servers by what one does above:\n\n\
+                    | connections | refreshes/s | reads/s | PostgreSQL, disk | its log | servers for the refreshes | for \
+                    the reads | Redis, memory | servers for the refreshes | for the reads |\n\
+                    |---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for connections in [1e6, 1e8, 1e9] {
-        let rate = connections / INTERVAL;
+        let (rate, reads) = (connections / INTERVAL, connections / READ_EVERY);
         text += &format!(
-            "| {} | {} | {} | {}/s | {:.0} | {} | {:.0} |\n",
+            "| {} | {} | {} | {} | {}/s | {:.0} | {:.0} | {} | {:.0} | {:.0} |\n",
             grouped(connections),
             grouped(rate),
+            grouped(reads),
             bytes(connections * postgres.connection),
             bytes(rate * postgres.log),
             (rate / postgres.refreshes).ceil(),
+            (reads / postgres.reads).ceil(),
             bytes(connections * redis.connection),
             (rate / redis.refreshes).ceil(),
+            (reads / redis.reads).ceil(),
         );
     }
     text

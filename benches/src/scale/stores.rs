@@ -15,6 +15,7 @@ use crate::setup::{Setup, Size};
 use crate::vault::TokenRead;
 
 const TASKS: u64 = 64;
+const PARTS: u32 = 16;
 
 /// What one connection and one refresh cost a server.
 pub(super) struct Costs {
@@ -24,6 +25,8 @@ pub(super) struct Costs {
     pub(super) log: f64,
     /// Refreshes in a second.
     pub(super) refreshes: f64,
+    /// Cold reads in a second.
+    pub(super) reads: f64,
     /// For people.
     pub(super) lines: Vec<(String, String)>,
 }
@@ -46,12 +49,31 @@ pub(super) async fn postgres(servers: &Servers, plan: Plan) -> Costs {
     let (log, refreshes) = refreshed(&mut admin, &postgres.setup, plan.refreshes).await;
     lines.push(("log, a refresh right after a checkpoint".to_owned(), bytes(first)));
     lines.push(("log, a refresh later on".to_owned(), bytes(log)));
-    lines.push((format!("refreshes/s, {TASKS} tasks, provider at once"), grouped(refreshes)));
-    lines.push((format!("cold reads/s, {TASKS} tasks"), grouped(reads(&postgres.setup).await)));
+    let reads = reads(&postgres.setup).await;
+    lines.extend(rates(refreshes, reads));
     let grown: f64 = relations(&mut admin, &postgres.table).await.iter().map(|(_, size)| size).sum();
     let by = (grown / rows - connection) * rows / (2 * plan.refreshes) as f64;
     lines.push(("growth by a refresh before vacuum".to_owned(), bytes(by)));
-    Costs { connection, log, refreshes, lines }
+
+    let mut changes = postgres.watch().await;
+    let listening = tokio::spawn(async move { while changes.next().await.is_ok() {} });
+    let told = refresh(&postgres.setup, plan.refreshes / 5).await;
+    listening.abort();
+    lines.push(("refreshes/s while a token cache listens (`NOTIFY`)".to_owned(), grouped(told)));
+
+    let parted = Postgres::seed_in_parts(&servers.postgres, size(plan), PARTS).await;
+    let (_, parted_refreshes) = refreshed(&mut admin, &parted.setup, plan.refreshes).await;
+    let parted_reads = self::reads(&parted.setup).await;
+    lines.push((format!("refreshes/s in {PARTS} hash partitions"), grouped(parted_refreshes)));
+    lines.push((format!("cold reads/s in {PARTS} hash partitions"), grouped(parted_reads)));
+    Costs { connection, log, refreshes, reads, lines }
+}
+
+fn rates(refreshes: f64, reads: f64) -> [(String, String); 2] {
+    [
+        (format!("refreshes/s, {TASKS} tasks, provider at once"), grouped(refreshes)),
+        (format!("cold reads/s, {TASKS} tasks"), grouped(reads)),
+    ]
 }
 
 /// The table with what is stored out of line, and each index.
@@ -90,36 +112,54 @@ async fn execute(admin: &mut PgConnection, sql: &'static str) {
     sqlx::raw_sql(sql).execute(admin).await.expect("a superuser");
 }
 
-pub(super) async fn redis(servers: &Servers, plan: Plan) -> Costs {
-    let client = redis::Client::open(servers.redis.as_str()).expect("a URL");
-    let mut admin = client.get_multiplexed_async_connection().await.expect("the server is up");
-    let before = info(&mut admin, "memory", "used_memory").await;
-    let redis = Redis::seed(&servers.redis, size(plan)).await;
-    let connection = (info(&mut admin, "memory", "used_memory").await - before) / plan.rows as f64;
+/// One server, or a Cluster's.
+pub(super) async fn redis(nodes: &[String], plan: Plan) -> Costs {
+    let mut masters = Vec::new();
+    for node in nodes {
+        let client = redis::Client::open(node.as_str()).expect("a URL");
+        let mut node = client.get_multiplexed_async_connection().await.expect("the server is up");
+        let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut node).await.expect("a role");
+        if role.first() == Some(&redis::Value::BulkString(b"master".to_vec())) {
+            masters.push(node);
+        }
+    }
+    let before = info(&mut masters, "memory", "used_memory").await;
+    let redis = match nodes {
+        [node] => Redis::seed(node, size(plan)).await,
+        nodes => Redis::seed_cluster(nodes, size(plan)).await,
+    };
+    let connection = (info(&mut masters, "memory", "used_memory").await - before) / plan.rows as f64;
 
-    let names = redis.names(&mut admin).await;
+    let names = redis.names(&mut masters[0]).await;
     let mut memory = redis::cmd("MEMORY");
     memory.arg("USAGE").arg(&names[0]).arg("SAMPLES").arg(0);
-    let hash: f64 = memory.query_async(&mut admin).await.expect("a key");
+    let hash: f64 = memory.query_async(&mut masters[0]).await.expect("a key");
 
-    let logged = info(&mut admin, "persistence", "aof_current_size").await;
+    let logged = info(&mut masters, "persistence", "aof_current_size").await;
     let refreshes = refresh(&redis.setup, plan.refreshes).await;
-    let log = (info(&mut admin, "persistence", "aof_current_size").await - logged) / plan.refreshes as f64;
-    let lines = vec![
+    let log = (info(&mut masters, "persistence", "aof_current_size").await - logged) / plan.refreshes as f64;
+    let reads = reads(&redis.setup).await;
+    let mut lines = vec![
         ("its hash, a connection".to_owned(), bytes(hash)),
         ("index entries and keys, a connection".to_owned(), bytes(connection - hash)),
         ("all of it, a connection".to_owned(), bytes(connection)),
         ("append-only file, a refresh".to_owned(), bytes(log)),
-        (format!("refreshes/s, {TASKS} tasks, provider at once"), grouped(refreshes)),
-        (format!("cold reads/s, {TASKS} tasks"), grouped(reads(&redis.setup).await)),
     ];
-    Costs { connection, log, refreshes, lines }
+    lines.extend(rates(refreshes, reads));
+    Costs { connection, log, refreshes, reads, lines }
 }
 
-async fn info(admin: &mut redis::aio::MultiplexedConnection, section: &str, name: &str) -> f64 {
-    let info: String = redis::cmd("INFO").arg(section).query_async(admin).await.expect("the server is up");
-    let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
-    value.unwrap_or_else(|| panic!("no {name} in: {info}"))
+/// Of all of them.
+async fn info(servers: &mut [redis::aio::MultiplexedConnection], section: &str, name: &str) -> f64 {
+    let mut sum = 0.0;
+    for server in servers {
+        let info: String =
+            redis::cmd("INFO").arg(section).query_async(server).await.expect("the server is up");
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.parse().ok());
+        // A server without an append-only file does not name one.
+        sum += value.unwrap_or(0.0_f64);
+    }
+    sum
 }
 
 fn size(plan: Plan) -> Size {

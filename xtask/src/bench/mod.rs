@@ -48,6 +48,7 @@ pub(crate) fn run(flags: &[&str]) -> Result<ExitCode> {
     let mut session = Session::for_benches()?;
     let programs = Programs::build(&session.context)?;
     session.tell("VAULT_BENCH_PEERS", programs.peers.display().to_string());
+    session.tell("VAULT_BENCH_STARTER", std::process::id().to_string());
     session.tell("VAULT_BENCH_PGBENCH", packages::pgbench()?.display().to_string());
     let outcome = work(&session, &programs, &wanted);
     session.finish(outcome.is_err());
