@@ -228,6 +228,8 @@ async fn connections_of_accounts_that_are_not_known_may_share_their_grant() {
     assert_eq!(world.user("alice").connections().await.expect("a listing")[0].account_id(), None);
 
     assert_eq!(disconnect_slot(&world, "home").await, Disconnected::StillShared);
+    let abandoned = |event: &Event| matches!(event, Event::RevocationAbandoned { .. });
+    assert_eq!(world.count_events(abandoned), 1, "it may have been another account's");
     let sibling = world.note(token_of(&world, "work").await).expect("the sibling works on");
     assert!(world.provider.is_live(sibling.expose_secret()));
     assert_eq!(disconnect_slot(&world, "work").await, Disconnected::Revoked);

@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::{ConnectionKey, Incarnation};
-use crate::revocation::{owe, settle};
+use crate::revocation::{owe, settle, settle_soon};
 use crate::store::{Put, RevocationRecord, Version};
 
 const TRIES: usize = 8;
@@ -95,18 +95,26 @@ async fn remove(core: &Core, key: &ConnectionKey) -> Result<Removed, Error> {
 }
 
 /// Removes what a connect has just stored and should not have, if it is still there; answers whether it was. Nothing is
-/// owed for it: the caller has its tokens in hand.
+/// owed for it: the caller has its tokens in hand, unless somebody has refreshed them already.
 pub(crate) async fn withdraw(
-    core: &Core,
+    core: &Arc<Core>,
     key: &ConnectionKey,
     incarnation: Incarnation,
 ) -> Result<bool, Error> {
     for _ in 0..TRIES {
-        let version = match core.stores.connections.get(key).await? {
-            Some(record) if record.incarnation == incarnation => record.version,
+        let record = match core.stores.connections.get(key).await? {
+            Some(record) if record.incarnation == incarnation => record,
             _ => return Ok(false),
         };
-        if delete(core, key, version, None).await? == Put::Written {
+        let version = record.version;
+        let owed = match record.generation {
+            1 => None,
+            _ => owe(core, &core.open_record(key, record).await?, None).await?,
+        };
+        if delete(core, key, version, owed.as_ref()).await? == Put::Written {
+            if let Some(owed) = owed {
+                settle_soon(core, owed);
+            }
             return Ok(true);
         }
     }

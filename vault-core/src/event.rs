@@ -119,7 +119,7 @@ pub enum Event {
         attempts: u32,
     },
     /// The vault gives up on a revocation: the provider cannot revoke, or did not within the time allowed, or a connect failed
-    /// and revoking what it was issued would end other connections of the account.
+    /// and nobody has what it was issued, or another connection, of an account that is not known, may need the grant.
     RevocationAbandoned {
         /// The connection as it was.
         key: ConnectionKey,

@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::{ConnectionKey, RevocationId};
 use crate::oauth::{RevokeOutcome, RevokeTokens, TokenReply};
-use crate::provider::spec::Radius;
+use crate::provider::spec::{GrantConcurrency, Radius};
 use crate::refresh::schedule::jittered;
 use crate::seal::{Context, Purpose};
 use crate::secret::{SecretBytes, SecretString};
@@ -224,15 +224,6 @@ pub(crate) async fn revoke_unstored(
     }
 }
 
-/// The same where nobody disconnected: then nothing beside these tokens may end.
-pub(crate) async fn discard(core: &Core, key: &ConnectionKey, registered: &Registered, grant: Grant<'_>) {
-    if registered.provider.spec().revoke.radius == Radius::Token {
-        revoke_unstored(core, key, registered, grant).await;
-    } else {
-        core.report(&Event::RevocationAbandoned { key: key.clone(), attempts: 0 });
-    }
-}
-
 /// What ends at the provider.
 pub(crate) struct Grant<'a> {
     client_id: &'a str,
@@ -276,10 +267,16 @@ async fn end(
     registered: &Registered,
     grant: Grant<'_>,
 ) -> Result<Disconnected, Error> {
-    if registered.provider.spec().revoke.radius != Radius::Token
-        && shares_grant(core, key, grant.client_id, grant.account).await?
-    {
-        return Ok(Disconnected::StillShared);
+    let spec = registered.provider.spec();
+    if spec.revoke.radius != Radius::Token || spec.grants.concurrency == GrantConcurrency::Shared {
+        match sharing(core, key, grant.client_id, grant.account).await? {
+            Sharing::None => {}
+            Sharing::Known => return Ok(Disconnected::StillShared),
+            Sharing::Possible => {
+                core.report(&Event::RevocationAbandoned { key: key.clone(), attempts: 0 });
+                return Ok(Disconnected::StillShared);
+            }
+        }
     }
     let endpoints = registered.endpoints(core, &grant.config).await?;
     let tokens = RevokeTokens { access: grant.access.as_ref(), refresh: grant.refresh.as_ref() };
@@ -295,25 +292,35 @@ async fn end(
     Ok(Disconnected::Revoked)
 }
 
+/// Whether other connections have a grant too.
+enum Sharing {
+    None,
+    /// Of one of them the account is not known: it may be the same.
+    Possible,
+    Known,
+}
+
 /// Whether revoking would end a connection that this owner has now: same client, same account, and a provider that
-/// revokes more than the one token. Accounts that are not known may be the same. Asked right before revoking, not at the disconnect: the user may have connected the
-/// account again while the revocation was owed, and of two siblings that go at once the last must see that it is.
-async fn shares_grant(
+/// revokes more than the one token, or gives the same one again. Asked right before revoking, not at the disconnect: the
+/// user may have connected the account again while the revocation was owed, and of two siblings that go at once the last
+/// must see that it is.
+async fn sharing(
     core: &Core,
     gone: &ConnectionKey,
     client_id: &str,
     account: Option<&str>,
-) -> Result<bool, Error> {
+) -> Result<Sharing, Error> {
     let filter =
         ConnectionFilter { tenant: gone.tenant.clone(), owner: Some(gone.owner.clone()), connector: None };
-    let mut page = Page::first(100);
+    let (mut page, mut sharing) = (Page::first(100), Sharing::None);
     loop {
         let listed = core.stores.connections.list(&filter, &page).await?;
         for other in listed.items.iter().filter(|other| other.status == ConnectionStatus::Active) {
             match core.open_summary(&other.key, other.incarnation, &other.summary).await {
                 Ok(summary) if summary.client_id == client_id => match (account, &summary.account) {
-                    (Some(account), Some(other)) if other.id != account => {}
-                    _ => return Ok(true),
+                    (Some(account), Some(other)) if other.id == account => return Ok(Sharing::Known),
+                    (Some(_), Some(_)) => {}
+                    _ => sharing = Sharing::Possible,
                 },
                 Err(error) if error.is_retryable() => return Err(error),
                 _ => {}
@@ -321,7 +328,7 @@ async fn shares_grant(
         }
         page.after = listed.next;
         if page.after.is_none() {
-            return Ok(false);
+            return Ok(sharing);
         }
     }
 }

@@ -108,6 +108,27 @@ async fn k17_a_lost_answer_about_the_flow_does_not_look_like_a_disconnect() {
     assert_refused(world.deliver(&query).await, ErrorKind::StoreUnavailable, "store");
     assert_eq!(failures(&world), [ErrorKind::StoreUnavailable]);
     world.assert_unchanged("alice", &before).await;
+
+    let query = world.query("bob").await;
+    world.faults.on_method("flows.finish", 1, Fault::LoseAck);
+    assert_refused(world.deliver(&query).await, ErrorKind::StoreUnavailable, "store");
+    world.assert_not_connected("bob").await;
+}
+
+#[tokio::test]
+async fn k18_a_connection_that_may_have_replaced_another_stands() {
+    let world = World::start().await;
+    world.connect("alice").await.expect("connects");
+    let before = world.token("alice").await.expect("a token");
+    let query = world.query("alice").await;
+    world.faults.reset();
+    world.faults.on_method("connections.put", 2, Fault::LoseAck);
+    // The first look is at what is in the way, the second at what came of the write.
+    world.faults.on_method("connections.get", 2, Fault::Fail(StoreErrorKind::Unavailable));
+    assert_refused(world.deliver(&query).await, ErrorKind::StoreUnavailable, "store");
+    let after = world.token("alice").await.expect("she is connected still");
+    assert_ne!(after.expose_secret(), before.expose_secret());
+    assert!(world.provider.is_live(after.expose_secret()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,24 +144,44 @@ async fn k17_a_busy_store_is_asked_again_whether_the_user_has_disconnected() {
     assert_eq!(live(&world, "alice"), 0);
 }
 
+fn abandoned(world: &World) -> usize {
+    world.count_events(|event| matches!(event, Event::RevocationAbandoned { .. }))
+}
+
 #[tokio::test]
-async fn k18_what_is_not_stored_is_revoked_and_not_said_to_be_connected() {
+async fn k18_what_is_not_stored_is_told_of_and_not_said_to_be_connected() {
     let world = World::start().await;
     world.faults.on_method("connections.put", 1, Fault::Fail(StoreErrorKind::Unavailable));
     world.connect("alice").await.expect_err("it cannot be stored");
-    assert_eq!((live(&world, "alice"), connected(&world)), (0, 0));
+    assert_eq!((connected(&world), abandoned(&world)), (0, 1));
 
     world.connect("alice").await.expect("connects");
     let before = world.token("alice").await.expect("a token");
     let other = world.connect_as(world.connecting("alice"), "mallory").await;
     assert_refused(other, ErrorKind::AccountMismatch, "another account");
-    assert_eq!((live(&world, "mallory"), connected(&world)), (0, 1));
+    assert_eq!((connected(&world), abandoned(&world)), (1, 2));
 
     world.provider.inject(Endpoint::Userinfo, ProviderFault::unavailable("5"));
     let unknown = world.connect_as(world.connecting("alice").slot(slot()), "nobody").await;
     assert_refused(unknown, ErrorKind::ProviderUnavailable, "503");
-    assert_eq!((live(&world, "nobody"), connected(&world)), (0, 1));
+    assert_eq!((connected(&world), abandoned(&world)), (1, 3));
     world.assert_unchanged("alice", &before).await;
+    assert_eq!(world.provider.count(Endpoint::Revoke), 0, "it may be what a connection has");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k17_what_a_code_brought_is_revoked_though_it_would_not_have_been_stored() {
+    let world = World::start().await;
+    let query = world.query("alice").await;
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    world.provider.inject(Endpoint::Userinfo, ProviderFault::unavailable("5"));
+    let (result, ()) = tokio::join!(world.deliver(&query), async {
+        gate.arrived().await;
+        world.note(world.user("alice").disconnect(world.connector.id()).await).expect("nothing to do");
+        gate.release();
+    });
+    assert_refused(result, ErrorKind::ProviderUnavailable, "503");
+    assert_eq!((live(&world, "alice"), abandoned(&world)), (0, 0));
 }
 
 fn slot() -> Slot {
@@ -195,7 +236,7 @@ async fn v07_a_connector_that_is_switched_off_while_the_code_is_exchanged_connec
         gate.release();
     });
     assert_refused(result, ErrorKind::ConnectorDisabled, "switched off");
-    assert_eq!((world.rows("vault_connections").await, live(&world, "alice")), (0, 0));
+    assert_eq!((world.rows("vault_connections").await, connected(&world)), (0, 0));
 }
 
 #[tokio::test]

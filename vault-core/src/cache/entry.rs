@@ -23,10 +23,15 @@ impl Reading {
         Self { monotonic: clock.monotonic(), time: clock.timestamp() }
     }
 
+    /// By the clock that nobody sets.
+    pub(super) fn monotonic_since(self, earlier: Self) -> Duration {
+        self.monotonic.saturating_sub(earlier.monotonic)
+    }
+
     /// By the clock that saw more pass.
     pub(super) fn since(self, earlier: Self) -> Duration {
         let by_time = self.time.saturating_since(earlier.time);
-        self.monotonic.saturating_sub(earlier.monotonic).max(by_time)
+        self.monotonic_since(earlier).max(by_time)
     }
 }
 

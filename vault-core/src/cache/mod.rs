@@ -99,7 +99,7 @@ impl Cache {
         let _writing = self.lock(mark.stripe);
         let old = self.kept.peek(key).filter(|old| match old.what {
             What::Token(_) => true,
-            What::Written(..) | What::Removed => self.is_young(old.mark.read_at, mark.read_at),
+            What::Written(..) | What::Removed => self.is_recent(old.mark.read_at, mark.read_at),
         });
         let in_doubt = !self.is_current(&mark, mark.read_at)
             || mark.doubts != self.doubts(mark.stripe)
@@ -188,7 +188,7 @@ impl Cache {
     fn sweep(&self, now: Reading) {
         self.kept.retain(|_, entry| match entry.what {
             What::Token(_) => self.is_current(&entry.mark, now),
-            What::Written(..) | What::Removed => self.is_young(entry.mark.read_at, now),
+            What::Written(..) | What::Removed => self.is_recent(entry.mark.read_at, now),
         });
     }
 
@@ -201,6 +201,11 @@ impl Cache {
 
     fn is_young(&self, read_at: Reading, now: Reading) -> bool {
         now.since(read_at) < self.max_age
+    }
+
+    /// Whether a replica may still be behind a write of then; a clock that is set does not bring it up.
+    fn is_recent(&self, written_at: Reading, now: Reading) -> bool {
+        now.monotonic_since(written_at) < self.max_age
     }
 
     fn changes(&self, stripe: usize) -> u64 {

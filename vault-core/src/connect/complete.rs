@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::binding::SessionBinding;
 use super::callback::Callback;
 use super::connected::Connected;
-use super::flow::state_hash;
+use super::flow::{self, state_hash};
 use super::judge::New;
 use super::keep::Candidate;
 use super::redeem::{Redeemed, cancelled, redeem};
@@ -12,11 +12,13 @@ use crate::connector::Registered;
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
-use crate::revocation::{Grant, discard, revoke_unstored};
+use crate::id::ConnectionKey;
+use crate::revocation::{Grant, revoke_unstored};
 use crate::store::{FlowRecord, StoreError, StoreErrorKind};
 
 /// Longer than any exchange: so long a taken flow can be cancelled. After a crash it is purged then.
 const UNDER_WAY: Duration = Duration::from_secs(10 * 60);
+const DISCONNECTED: &str = "the user disconnected while the code was exchanged or the connection stored";
 const TRIES: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -59,7 +61,7 @@ async fn finish(
     callback: &Callback,
     binding: &SessionBinding,
 ) -> Result<Connected, Error> {
-    let Redeemed { flow, registered, grants } = match redeem(core, record, callback, binding).await {
+    let redeemed = match redeem(core, record, callback, binding).await {
         Ok(redeemed) => redeemed,
         Err(error) => {
             // What stays is purged.
@@ -67,33 +69,47 @@ async fn finish(
             return Err(error);
         }
     };
+    let grants = match redeemed.judged(core, record).await {
+        Ok(grants) => grants,
+        Err(error) => {
+            let is_cancelled = matches!(end_flow(core, record).await, Ok(false));
+            let why = if is_cancelled { Why::Disconnected } else { Why::Failed };
+            for grant in redeemed.issued() {
+                give_up(core, &flow::key(record), &redeemed.registered, grant, why).await;
+            }
+            return Err(error);
+        }
+    };
+    let Redeemed { flow, registered, .. } = redeemed;
     let mut candidates: Vec<_> = grants.into_iter().map(|(key, new)| Candidate::new(key, new)).collect();
     let placed = place(core, record, &registered, &mut candidates).await;
     // Whoever disconnects the user takes the flow away before the connection: either what was stored is seen there, or
     // the flow is missed here.
     let ended = end_flow(core, record).await;
     let failed = match (placed, ended) {
-        (_, Ok(false)) => {
-            let why = "the user disconnected while the code was exchanged or the connection stored";
-            take_back(core, registered, candidates, Why::Disconnected).await;
-            return Err(cancelled(why));
-        }
-        (Err(error), _) => Some(error),
-        // What is to be replaced could not be brought back, should the user have disconnected.
-        (Ok(()), Err(error)) if candidates.iter().any(Candidate::replaces) => Some(error),
-        // Where the store does not say, the connection stands as it says.
-        (Ok(()), _) => None,
+        (_, Ok(false)) => Some((Why::Disconnected, cancelled(DISCONNECTED))),
+        (Err(error), _) | (Ok(()), Err(error)) => Some((Why::Failed, error)),
+        (Ok(()), Ok(true)) => None,
     };
-    if let Some(error) = failed {
-        take_back(core, registered, candidates, Why::Failed).await;
+    if let Some((why, error)) = failed {
+        take_back(core, &registered, candidates, why).await;
         return Err(error);
     }
-    let mut failed = None;
-    for candidate in &mut candidates {
-        failed = candidate.replace(core, &registered).await.err().or(failed);
+    let (mut stored, mut failed) = (Vec::new(), None);
+    for mut candidate in candidates {
+        match candidate.replace(core, &registered).await {
+            Ok(()) => stored.push(candidate),
+            Err(error) => {
+                if *error.kind() == ErrorKind::FlowCancelled {
+                    take_back(core, &registered, vec![candidate], Why::Disconnected).await;
+                } else if !error.is_retryable() {
+                    give_up(core, &candidate.key, &registered, candidate.grant(), Why::Failed).await;
+                }
+                // Otherwise it may have been written, and stands then: what it replaced cannot be brought back.
+                failed = Some(error);
+            }
+        }
     }
-    let (stored, lost): (Vec<_>, Vec<_>) = candidates.into_iter().partition(Candidate::is_stored);
-    take_back(core, registered, lost, Why::Failed).await;
     let mut audited = Ok(());
     for Candidate { key, .. } in &stored {
         audited = audited.and(core.audit(Event::Connected { key: key.clone() }).await);
@@ -130,16 +146,19 @@ async fn place(
     Ok(())
 }
 
-/// Whether nobody had cancelled it. It is asked once, for a second answer might be about the first; but again where the
-/// store says that it did nothing.
+/// Whether nobody had cancelled it. After an answer that was lost, only a `true` says so: a `false` may be about the first
+/// time it was asked.
 async fn end_flow(core: &Core, record: &FlowRecord) -> Result<bool, Error> {
-    let mut tries = 1;
-    loop {
-        match core.stores.flows.finish(record).await {
-            Err(error) if tries < TRIES && did_nothing(&error) => tries += 1,
-            ended => return Ok(ended?),
+    let mut lost = None;
+    for _ in 0..TRIES {
+        match (core.stores.flows.finish(record).await, &lost) {
+            (Ok(false), Some(_)) => break,
+            (Ok(was_there), _) => return Ok(was_there),
+            (Err(error), None) if did_nothing(&error) => {}
+            (Err(error), _) => lost = Some(error),
         }
     }
+    Err(lost.unwrap_or_else(|| StoreError::new(StoreErrorKind::Busy, "finishing a flow")).into())
 }
 
 fn did_nothing(error: &StoreError) -> bool {
@@ -154,32 +173,34 @@ enum Why {
     Failed,
 }
 
-/// Takes these out of the store, and ends their grants. A store that is down is waited for in a task of its own.
-async fn take_back(core: &Arc<Core>, registered: Arc<Registered>, candidates: Vec<Candidate>, why: Why) {
+/// Ends a grant that nobody has. Where nobody disconnected it is only told of: some providers give the same token again and
+/// again, or revoke more than one, and a connection from before, or another user's, works on.
+async fn give_up(core: &Core, key: &ConnectionKey, registered: &Registered, grant: Grant<'_>, why: Why) {
+    match why {
+        Why::Disconnected => revoke_unstored(core, key, registered, grant).await,
+        Why::Failed => core.report(&Event::RevocationAbandoned { key: key.clone(), attempts: 0 }),
+    }
+}
+
+/// Takes these out of the store, and gives up their grants. A store that is down is waited for in a task of its own.
+async fn take_back(core: &Arc<Core>, registered: &Arc<Registered>, candidates: Vec<Candidate>, why: Why) {
     for candidate in candidates {
         if candidate.take_back(core).await.is_ok() {
-            end_grant(core, &registered, &candidate, why).await;
+            give_up(core, &candidate.key, registered, candidate.grant(), why).await;
             continue;
         }
-        let (task, registered) = (Arc::clone(core), Arc::clone(&registered));
+        let (task, registered) = (Arc::clone(core), Arc::clone(registered));
         core.tasks.spawn(async move {
             let mut pause = FIRST_PAUSE;
             for _ in 0..PATIENCE {
                 task.clock.sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 if candidate.take_back(&task).await.is_ok() {
-                    return end_grant(&task, &registered, &candidate, why).await;
+                    return give_up(&task, &candidate.key, &registered, candidate.grant(), why).await;
                 }
             }
             tracing::error!(key = %candidate.key, "a connection that is not to be may still be stored");
+            task.report(&Event::RevocationAbandoned { key: candidate.key, attempts: 0 });
         });
-    }
-}
-
-async fn end_grant(core: &Core, registered: &Registered, candidate: &Candidate, why: Why) {
-    let (key, grant) = (&candidate.key, Grant::of(&candidate.new.tokens));
-    match why {
-        Why::Disconnected => revoke_unstored(core, key, registered, grant).await,
-        Why::Failed => discard(core, key, registered, grant).await,
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation, Slot};
 use crate::provider::spec::Spec;
 use crate::refresh::schedule;
-use crate::revocation;
+use crate::revocation::{self, Grant};
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord, Version};
 
 const TRIES: usize = 8;
@@ -37,14 +37,6 @@ enum State {
 impl Candidate {
     pub(super) const fn new(key: ConnectionKey, new: New) -> Self {
         Self { key, new, incarnation: None, state: State::Waiting }
-    }
-
-    pub(super) const fn is_stored(&self) -> bool {
-        matches!(self.state, State::Stored)
-    }
-
-    pub(super) const fn replaces(&self) -> bool {
-        matches!(self.state, State::InTheWay(..))
     }
 
     /// Writes it where nothing stands. If something does, decides whether that may go, which is for later: it could not
@@ -88,7 +80,7 @@ impl Candidate {
                 return Ok(());
             }
             let Some(old) = load_leniently(core, &self.key).await? else {
-                return Err(cancelled("the user disconnected while the connection was stored"));
+                return Err(cancelled("the connection to be replaced is gone: disconnected meanwhile"));
             };
             match self.fate_of(core, registered, &old).await? {
                 Fate::Goes(owed) => self.state = State::InTheWay(old.version(), owed),
@@ -99,8 +91,13 @@ impl Candidate {
         Err(contended(&self.key))
     }
 
+    /// As it is ended at the provider.
+    pub(super) fn grant(&self) -> Grant<'_> {
+        Grant::of(&self.new.tokens)
+    }
+
     /// Sees to it that the store does not have it.
-    pub(super) async fn take_back(&self, core: &Core) -> Result<(), Error> {
+    pub(super) async fn take_back(&self, core: &Arc<Core>) -> Result<(), Error> {
         match self.incarnation {
             Some(incarnation) => withdraw(core, &self.key, incarnation).await.map(drop),
             None => Ok(()),

@@ -15,21 +15,23 @@ use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{self, ExchangeRequest};
 use crate::provider::endpoints::Endpoints;
 use crate::provider::spec::{CallbackMethod, IssMode, Spec};
-use crate::revocation::{Grant, discard};
+use crate::revocation::Grant;
 use crate::secret::SecretString;
 use crate::store::FlowRecord;
 
 /// Clocks of several processes may differ by so much.
 const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
-/// What the code was exchanged for, with all that storing it takes.
+/// What came for the code, not judged yet.
 pub(super) struct Redeemed {
     pub(super) flow: Flow,
     pub(super) registered: Arc<Registered>,
-    pub(super) grants: Vec<(ConnectionKey, New)>,
+    pub(super) grants: Vec<oauth::Grant>,
+    endpoints: Endpoints,
+    captured: BTreeMap<String, String>,
 }
 
-/// Everything short of storing.
+/// Everything up to the exchange.
 pub(super) async fn redeem(
     core: &Core,
     record: &FlowRecord,
@@ -53,39 +55,36 @@ pub(super) async fn redeem(
         exchanged = exchange(core, record, callback, &flow, &changed).await;
         registered = changed;
     }
-    let exchanged = exchanged?;
-    match accept(core, record, &flow, &registered, &exchanged).await {
-        Ok(grants) => Ok(Redeemed { flow, registered, grants }),
-        Err(error) => {
-            for grant in &exchanged.grants {
-                let grant = Grant::issued(&flow.client_id, &flow.config, &grant.reply);
-                discard(core, &flow::key(record), &registered, grant).await;
-            }
-            Err(error)
+    let Exchanged { endpoints, captured, grants } = exchanged?;
+    Ok(Redeemed { flow, registered, grants, endpoints, captured })
+}
+
+impl Redeemed {
+    /// What is to be stored: all of them or none.
+    pub(super) async fn judged(
+        &self,
+        core: &Core,
+        record: &FlowRecord,
+    ) -> Result<Vec<(ConnectionKey, New)>, Error> {
+        let Self { flow, registered, endpoints, captured, .. } = self;
+        let mut judged = Vec::new();
+        for grant in &self.grants {
+            let slot = grant.slot.as_ref().map(Slot::new).transpose()?;
+            let slot = slot.unwrap_or_else(|| record.slot.clone());
+            let new = judge(core, registered, endpoints, flow, captured, &grant.reply).await?;
+            judged.push((ConnectionKey { slot, ..flow::key(record) }, new));
         }
+        Ok(judged)
+    }
+
+    /// As they are ended at the provider.
+    pub(super) fn issued(&self) -> impl Iterator<Item = Grant<'_>> {
+        let Flow { client_id, config, .. } = &self.flow;
+        self.grants.iter().map(|grant| Grant::issued(client_id, config, &grant.reply))
     }
 }
 
-/// All of them or none.
-async fn accept(
-    core: &Core,
-    record: &FlowRecord,
-    flow: &Flow,
-    registered: &Registered,
-    exchanged: &Exchanged,
-) -> Result<Vec<(ConnectionKey, New)>, Error> {
-    let mut grants = Vec::new();
-    for grant in &exchanged.grants {
-        let slot = grant.slot.as_ref().map(Slot::new).transpose()?;
-        let slot = slot.unwrap_or_else(|| record.slot.clone());
-        let Exchanged { endpoints, captured, .. } = exchanged;
-        let new = judge(core, registered, endpoints, flow, captured, &grant.reply).await?;
-        grants.push((ConnectionKey { slot, ..flow::key(record) }, new));
-    }
-    Ok(grants)
-}
-
-/// What came for the code, not judged yet.
+/// What an exchange brings.
 struct Exchanged {
     endpoints: Endpoints,
     captured: BTreeMap<String, String>,
