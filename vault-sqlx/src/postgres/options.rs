@@ -122,6 +122,10 @@ impl PostgresOptions {
     }
 
     /// For [`connect`](Self::connect): size, timeouts and hooks of the pool that it makes for each server.
+    ///
+    /// sqlx asks a connection whether it is alive before each use, a round trip more, unless `test_before_acquire(false)`.
+    /// Then a call whose connection was closed meanwhile fails as [`StoreErrorKind::Unavailable`]. Token reads do without
+    /// either way.
     pub fn pool(mut self, options: PgPoolOptions) -> Self {
         self.pool = options;
         self
