@@ -29,7 +29,7 @@ impl Plan {
 
     pub const FULL: Self = Self {
         name: "full",
-        rounds: 9,
+        rounds: 5,
         span: Duration::from_millis(400),
         tokens: &[512, Self::USUAL_BYTES, 4096],
         rows: &[1_000, 100_000, 1_000_000],

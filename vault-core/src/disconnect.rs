@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::{ConnectionKey, Incarnation};
 use crate::revocation::{owe, settle, settle_soon};
-use crate::store::{Put, RevocationRecord, Version};
+use crate::store::{ConnectionRecord, Put, RevocationRecord, Version};
 
 const TRIES: usize = 8;
 
@@ -74,15 +74,7 @@ async fn remove(core: &Core, key: &ConnectionKey) -> Result<Removed, Error> {
             return Ok(Removed::Nothing);
         };
         let version = record.version;
-        // What cannot be opened cannot be revoked, but it can and must be removed.
-        let owed = match core.open_record(key, record).await {
-            Ok(loaded) => owe(core, &loaded, None).await?,
-            Err(error) if error.is_retryable() => return Err(error),
-            Err(error) => {
-                tracing::warn!(%error, "disconnecting a connection that does not open");
-                None
-            }
-        };
+        let owed = owed_for(core, key, record).await?;
         match delete(core, key, version, owed.as_ref()).await? {
             Put::Written => {
                 return Ok(owed.map_or(Removed::Unrevocable, |owed| Removed::Owing(Box::new(owed))));
@@ -94,12 +86,13 @@ async fn remove(core: &Core, key: &ConnectionKey) -> Result<Removed, Error> {
     Err(contended(key))
 }
 
-/// Removes what a connect has just stored and should not have, if it is still there; answers whether it was. Nothing is
-/// owed for it: the caller has its tokens in hand, unless somebody has refreshed them already.
+/// Removes what a connect has just stored and should not have, if it is still there. The caller has its tokens in hand, unless
+/// somebody has refreshed them already: answers whether a revocation is owed for that, as it is if the user `disconnected`.
 pub(crate) async fn withdraw(
     core: &Arc<Core>,
     key: &ConnectionKey,
     incarnation: Incarnation,
+    disconnected: bool,
 ) -> Result<bool, Error> {
     for _ in 0..TRIES {
         let record = match core.stores.connections.get(key).await? {
@@ -107,18 +100,33 @@ pub(crate) async fn withdraw(
             _ => return Ok(false),
         };
         let version = record.version;
-        let owed = match record.generation {
-            1 => None,
-            _ => owe(core, &core.open_record(key, record).await?, None).await?,
-        };
+        let owed =
+            if disconnected && record.generation > 1 { owed_for(core, key, record).await? } else { None };
         if delete(core, key, version, owed.as_ref()).await? == Put::Written {
+            let is_owed = owed.is_some();
             if let Some(owed) = owed {
                 settle_soon(core, owed);
             }
-            return Ok(true);
+            return Ok(is_owed);
         }
     }
     Err(contended(key))
+}
+
+/// What cannot be opened cannot be revoked, but it can and must be removed.
+async fn owed_for(
+    core: &Core,
+    key: &ConnectionKey,
+    record: ConnectionRecord,
+) -> Result<Option<RevocationRecord>, Error> {
+    match core.open_record(key, record).await {
+        Ok(loaded) => owe(core, &loaded, None).await,
+        Err(error) if error.is_retryable() => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "disconnecting a connection that does not open");
+            Ok(None)
+        }
+    }
 }
 
 fn contended(key: &ConnectionKey) -> Error {

@@ -98,7 +98,8 @@ fn count(
         Ok(Ok(Disconnected::NotConnected)) => return Ok(()),
         Ok(Ok(Disconnected::Revoked)) => erased.revoked += 1,
         Ok(Ok(Disconnected::Unsupported)) => erased.abandoned += 1,
-        // That one is counted when what it owes is forgotten, or with the last connection that shares its grant.
+        // That one is counted when what it owes is forgotten, or with the last connection that shares its grant, if that is
+        // known to.
         Ok(Ok(Disconnected::Pending | Disconnected::StillShared)) => {}
         Ok(Err(error)) if *error.kind() == ErrorKind::AuditUnavailable => *unaudited = Some(error),
         Ok(Err(error)) => return Err(error),

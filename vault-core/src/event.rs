@@ -84,6 +84,12 @@ pub enum Event {
         /// The connection as it was.
         key: ConnectionKey,
     },
+    /// A connect failed after the provider had issued tokens: nobody has them, and they live on there until they end or the user
+    /// removes the app in their account.
+    GrantUnclaimed {
+        /// What would have been connected.
+        key: ConnectionKey,
+    },
     /// New tokens are in memory and could not be stored yet; the vault keeps trying.
     PersistPending {
         /// The connection.
@@ -118,8 +124,8 @@ pub enum Event {
         /// How often it was tried.
         attempts: u32,
     },
-    /// The vault gives up on a revocation: the provider cannot revoke, or did not within the time allowed, or a connect failed
-    /// and nobody has what it was issued, or another connection, of an account that is not known, may need the grant.
+    /// The vault gives up on a revocation: the provider cannot revoke, or did not within the time allowed, or another
+    /// connection, of an account that is not known, may need the grant.
     RevocationAbandoned {
         /// The connection as it was.
         key: ConnectionKey,

@@ -168,8 +168,9 @@
 //!
 //! In all of these nothing was stored, and a connection from before works on; only when the store is lost while one connection
 //! replaces another, either may be there. If the provider had issued tokens already, nobody
-//! has them any more, and [`RevocationAbandoned`](crate::event::Event::RevocationAbandoned) says that they live on there. They are
-//! revoked only after `FlowCancelled`: revoking may end what was there before.
+//! has them any more, and [`GrantUnclaimed`](crate::event::Event::GrantUnclaimed) says that they live on there. They are revoked
+//! only after `FlowCancelled`: revoking may end what was there before. Where one consent gives several connections, those that
+//! were stored stand.
 //!
 //! A user with a connection can be asked for more: name old and new scopes in
 //! [`scopes`](crate::connect::Connect::scopes). If they refuse, they keep what they had.

@@ -3,6 +3,7 @@
 //! `vault-bench-peers postgres|redis URL ROWS BYTES` says `ready` once it has stored so many sessions of so many bytes.
 //! Then it answers each line `TASKS FIRST EACH` with nanoseconds, as the benches' own `Contestant::time`.
 
+#[allow(dead_code, reason = "the benches need all of it")]
 #[path = "../../src/operation.rs"]
 mod operation;
 

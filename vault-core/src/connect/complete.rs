@@ -77,39 +77,12 @@ async fn finish(
             for grant in redeemed.issued() {
                 give_up(core, &flow::key(record), &redeemed.registered, grant, why).await;
             }
-            return Err(error);
+            return Err(if is_cancelled { cancelled(DISCONNECTED) } else { error });
         }
     };
     let Redeemed { flow, registered, .. } = redeemed;
-    let mut candidates: Vec<_> = grants.into_iter().map(|(key, new)| Candidate::new(key, new)).collect();
-    let placed = place(core, record, &registered, &mut candidates).await;
-    // Whoever disconnects the user takes the flow away before the connection: either what was stored is seen there, or
-    // the flow is missed here.
-    let ended = end_flow(core, record).await;
-    let failed = match (placed, ended) {
-        (_, Ok(false)) => Some((Why::Disconnected, cancelled(DISCONNECTED))),
-        (Err(error), _) | (Ok(()), Err(error)) => Some((Why::Failed, error)),
-        (Ok(()), Ok(true)) => None,
-    };
-    if let Some((why, error)) = failed {
-        take_back(core, &registered, candidates, why).await;
-        return Err(error);
-    }
-    let (mut stored, mut failed) = (Vec::new(), None);
-    for mut candidate in candidates {
-        match candidate.replace(core, &registered).await {
-            Ok(()) => stored.push(candidate),
-            Err(error) => {
-                if *error.kind() == ErrorKind::FlowCancelled {
-                    take_back(core, &registered, vec![candidate], Why::Disconnected).await;
-                } else if !error.is_retryable() {
-                    give_up(core, &candidate.key, &registered, candidate.grant(), Why::Failed).await;
-                }
-                // Otherwise it may have been written, and stands then: what it replaced cannot be brought back.
-                failed = Some(error);
-            }
-        }
-    }
+    let candidates = grants.into_iter().map(|(key, new)| Candidate::new(key, new)).collect();
+    let (stored, failed) = store(core, record, &registered, candidates).await?;
     let mut audited = Ok(());
     for Candidate { key, .. } in &stored {
         audited = audited.and(core.audit(Event::Connected { key: key.clone() }).await);
@@ -128,6 +101,45 @@ async fn finish(
         scopes: summary.scopes,
         return_to: flow.return_to.clone(),
     })
+}
+
+/// What was stored, and why not all of it, if so.
+async fn store(
+    core: &Arc<Core>,
+    record: &FlowRecord,
+    registered: &Arc<Registered>,
+    mut candidates: Vec<Candidate>,
+) -> Result<(Vec<Candidate>, Option<Error>), Error> {
+    let placed = place(core, record, registered, &mut candidates).await;
+    // Whoever disconnects the user takes the flow away before the connection: either what was stored is seen there, or
+    // the flow is missed here.
+    let ended = end_flow(core, record).await;
+    let failed = match (placed, ended) {
+        (_, Ok(false)) => Some((Why::Disconnected, cancelled(DISCONNECTED))),
+        (Err(error), _) | (Ok(()), Err(error)) => Some((Why::Failed, error)),
+        (Ok(()), Ok(true)) => None,
+    };
+    if let Some((why, error)) = failed {
+        take_back(core, registered, candidates, why).await;
+        return Err(error);
+    }
+    let (mut stored, mut failed) = (Vec::new(), None);
+    for mut candidate in candidates {
+        match candidate.replace(core, registered).await {
+            Ok(()) => stored.push(candidate),
+            Err(error) if *error.kind() == ErrorKind::FlowCancelled => {
+                take_back(core, registered, vec![candidate], Why::Disconnected).await;
+                failed = Some(error);
+            }
+            Err(_) if candidate.stands(core).await => stored.push(candidate),
+            Err(error) => {
+                // If it was written after all, it stands: what it replaced cannot be brought back.
+                give_up(core, &candidate.key, registered, candidate.grant(), Why::Failed).await;
+                failed = Some(error);
+            }
+        }
+    }
+    Ok((stored, failed))
 }
 
 /// Stores what is new, before the flow ends.
@@ -178,15 +190,18 @@ enum Why {
 async fn give_up(core: &Core, key: &ConnectionKey, registered: &Registered, grant: Grant<'_>, why: Why) {
     match why {
         Why::Disconnected => revoke_unstored(core, key, registered, grant).await,
-        Why::Failed => core.report(&Event::RevocationAbandoned { key: key.clone(), attempts: 0 }),
+        Why::Failed => core.report(&Event::GrantUnclaimed { key: key.clone() }),
     }
 }
 
 /// Takes these out of the store, and gives up their grants. A store that is down is waited for in a task of its own.
 async fn take_back(core: &Arc<Core>, registered: &Arc<Registered>, candidates: Vec<Candidate>, why: Why) {
+    let disconnected = why == Why::Disconnected;
     for candidate in candidates {
-        if candidate.take_back(core).await.is_ok() {
-            give_up(core, &candidate.key, registered, candidate.grant(), why).await;
+        if let Ok(is_owed) = candidate.take_back(core, disconnected).await {
+            if !is_owed {
+                give_up(core, &candidate.key, registered, candidate.grant(), why).await;
+            }
             continue;
         }
         let (task, registered) = (Arc::clone(core), Arc::clone(registered));
@@ -195,8 +210,12 @@ async fn take_back(core: &Arc<Core>, registered: &Arc<Registered>, candidates: V
             for _ in 0..PATIENCE {
                 task.clock.sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
-                if candidate.take_back(&task).await.is_ok() {
-                    return give_up(&task, &candidate.key, &registered, candidate.grant(), why).await;
+                match candidate.take_back(&task, disconnected).await {
+                    Ok(true) => return,
+                    Ok(false) => {
+                        return give_up(&task, &candidate.key, &registered, candidate.grant(), why).await;
+                    }
+                    Err(_) => {}
                 }
             }
             tracing::error!(key = %candidate.key, "a connection that is not to be may still be stored");

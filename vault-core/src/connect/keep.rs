@@ -96,12 +96,18 @@ impl Candidate {
         Grant::of(&self.new.tokens)
     }
 
-    /// Sees to it that the store does not have it.
-    pub(super) async fn take_back(&self, core: &Arc<Core>) -> Result<(), Error> {
+    /// Sees to it that the store does not have it. Answers whether its revocation is owed.
+    pub(super) async fn take_back(&self, core: &Arc<Core>, disconnected: bool) -> Result<bool, Error> {
         match self.incarnation {
-            Some(incarnation) => withdraw(core, &self.key, incarnation).await.map(drop),
-            None => Ok(()),
+            Some(incarnation) => withdraw(core, &self.key, incarnation, disconnected).await,
+            None => Ok(false),
         }
+    }
+
+    /// Whether the store has it, after a write that may have failed.
+    pub(super) async fn stands(&self, core: &Core) -> bool {
+        let found = core.stores.connections.get(&self.key).await;
+        matches!((found, self.incarnation), (Ok(Some(found)), Some(own)) if found.incarnation == own)
     }
 
     /// Whether it was written.

@@ -10,7 +10,6 @@ use crate::core::Core;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::ConnectionKey;
-use crate::provider::spec::GrantConcurrency;
 use crate::revocation::{Grant, revoke_unstored};
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, LeaseHolder, Put, Version};
 
@@ -138,9 +137,7 @@ impl Issued {
 /// The user has disconnected meanwhile: what the provider gave since then ends too. Tokens of a connection that was made
 /// anew are left to die, for ending them might end the new grant.
 pub(super) async fn end_orphan(core: &Core, registered: &Registered, issued: &Issued) {
-    if registered.provider.spec().grants.concurrency != GrantConcurrency::Shared {
-        revoke_unstored(core, &issued.key, registered, Grant::of(&issued.tokens)).await;
-    }
+    revoke_unstored(core, &issued.key, registered, Grant::of(&issued.tokens)).await;
 }
 
 /// A summary that does not open stays as it is: it is only what listings show, and no reason to lose tokens.

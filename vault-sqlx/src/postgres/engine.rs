@@ -125,7 +125,8 @@ impl Engine for Postgres {
         match &self.reader {
             Some(reader) => reader.read(*id).await,
             None => {
-                let rows = self.run(statement.doing, &statement.sql, &[id.into()]).await?;
+                // Boxed, so that the usual read's future, which is moved, is not as large as this one's.
+                let rows = Box::pin(self.run(statement.doing, &statement.sql, &[id.into()])).await?;
                 rows.first().map(credential).transpose()
             }
         }

@@ -150,6 +150,7 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Engine as _, Statement};
     use crate::postgres::Postgres;
 
     /// Of a server that takes connections and never says a word.
@@ -180,6 +181,16 @@ mod tests {
         });
         polled.join().expect_err("there is no runtime to wait on");
         timeout(Duration::from_secs(30), reader.close()).await.expect("nobody has a connection");
+    }
+
+    /// Each read's future is moved once, whole.
+    #[tokio::test]
+    async fn a_read_is_quick_to_move() {
+        let store =
+            PostgresOptions::new().on(PgPool::connect_lazy("postgres://me@127.0.0.1/db").expect("a URL"));
+        let statement = Statement { doing: DOING, sql: "".into() };
+        let size = size_of_val(&store.engine.credential(&statement, &[0; 32]));
+        assert!(size <= 1_200, "{size} bytes");
     }
 
     #[tokio::test]
