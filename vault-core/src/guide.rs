@@ -167,10 +167,11 @@
 //! | `ProviderMisconfigured`, `ProviderReplyInvalid`, `IdTokenInvalid` | an operator looks at the connector |
 //!
 //! In all of these nothing was stored, and a connection from before works on; only when the store is lost while one connection
-//! replaces another, either may be there. If the provider had issued tokens already, nobody
-//! has them any more, and [`GrantUnclaimed`](crate::event::Event::GrantUnclaimed) says that they live on there. They are revoked
-//! only after `FlowCancelled`: revoking may end what was there before. Where one consent gives several connections, those that
-//! were stored stand.
+//! replaces another, either may be there. Where one consent gives several connections, those that were stored stand.
+//!
+//! If the provider had issued tokens already, nobody has them any more, and
+//! [`GrantUnclaimed`](crate::event::Event::GrantUnclaimed) says that they live on there. They are revoked only after
+//! `FlowCancelled`: revoking may end what was there before.
 //!
 //! A user with a connection can be asked for more: name old and new scopes in
 //! [`scopes`](crate::connect::Connect::scopes). If they refuse, they keep what they had.
@@ -303,8 +304,8 @@
 //!
 //! Some providers revoke not one token but all that a user granted to the OAuth client. There the vault does not revoke while
 //! another active connection of the same owner, client and account needs the grant: `StillShared`; accounts that are not known
-//! may be the same. It looks at the same owner only. If two of your users, or two tenants, connect one account through one OAuth client, disconnecting one may end the
-//! other at such a provider.
+//! may be the same. It looks at the same owner only. If two of your users, or two tenants, connect one account through one OAuth
+//! client, disconnecting one may end the other at such a provider.
 //!
 //! When a user is deleted, [`erase`](crate::OwnerHandle::erase) removes all that is stored about them. When a client secret
 //! or the database has leaked, [`revoke_all`](crate::Vault::revoke_all) ends everything of a connector, a tenant or the

@@ -99,7 +99,8 @@
 //! `earliest`, `min_interval`, `early_by`; `concurrency`, `proactive`; `audience`, the parameter that asks for a token for
 //! another audience (`resource`, `audience`).
 //!
-//! **`grants`**: `concurrency` (`independent`, `capped`, `latest_wins`, `shared`), `cap`.
+//! **`grants`**: `concurrency` (`independent`, `capped`, `latest_wins`, `shared`), `cap`. With `shared`, who consents again is
+//! given the same grant again, and it is not revoked while another connection of the owner has it.
 //!
 //! **`present`**: `scheme`, `header`, `extra_headers`.
 //!
