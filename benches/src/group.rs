@@ -108,6 +108,7 @@ pub mod names {
     pub const POOL: &str = "select, sqlx pool";
     pub const PGBENCH: &str = "pgbench";
     pub const GET: &str = "HGET, redis-rs";
+    pub const GETS: &str = "HGETs in a pipeline, redis-rs";
     pub const REDIS_BENCHMARK: &str = "redis-benchmark";
     pub const SESSIONS: &str = "tower-sessions";
     pub const BARE: &str = "bare";

@@ -52,17 +52,6 @@ impl<O: Operation> Contestant for Arc<O> {
     }
 }
 
-#[async_trait]
-impl Contestant for Box<dyn Contestant> {
-    async fn time(&self, tasks: u64, first: u64, each: u64) -> Duration {
-        (**self).time(tasks, first, each).await
-    }
-
-    fn starts_anew(&self) -> bool {
-        (**self).starts_anew()
-    }
-}
-
 /// Scatters consecutive numbers over `0..len`, for everybody in the same way.
 #[must_use]
 pub fn pick(n: u64, len: usize) -> usize {

@@ -151,7 +151,7 @@ pub fn credential_context<'a>(key: &'a ConnectionKey, record: &ConnectionRecord)
     }
 }
 
-fn summary_context<'a>(key: &'a ConnectionKey, record: &ConnectionRecord) -> Context<'a> {
+pub fn summary_context<'a>(key: &'a ConnectionKey, record: &ConnectionRecord) -> Context<'a> {
     Context { incarnation: Some(record.incarnation), ..Context::of_connection(Purpose::Summary, key) }
 }
 

@@ -9,9 +9,9 @@ use vault_core::id::TenantId;
 use vault_core::store::Page;
 
 use super::Bench;
-use crate::backend::memory;
+use crate::backend::memory::{self, MapList};
 use crate::backend::postgres::Postgres;
-use crate::backend::redis::Redis;
+use crate::backend::redis::{Records, Redis};
 use crate::backend::sqlite::Sqlite;
 use crate::group::{Case, Group, names};
 use crate::operation::{Operation, pick};
@@ -25,8 +25,12 @@ const COLUMNS: &str = "id, tenant, owner_kind, owner_id, connector, slot, incarn
 
 pub(super) fn local(bench: &mut Bench<'_>) {
     let size = size(bench.plan);
-    let setup = bench.runtime.block_on(memory::seed(size));
-    groups("memory", &setup).into_iter().for_each(|group| bench.measure(group));
+    let (setup, floors) = bench.runtime.block_on(async {
+        let setup = memory::seed(size).await;
+        let floors = [MapList::of_user(&setup).await, MapList::first(&setup, PAGE as usize).await];
+        (setup, floors)
+    });
+    versus(bench, "memory", &setup, names::MAP, floors);
 
     let sqlite = bench.runtime.block_on(Sqlite::seed(size));
     let selects = [Select::USER, Select::PAGE].map(|which| Select {
@@ -34,9 +38,7 @@ pub(super) fn local(bench: &mut Bench<'_>) {
         executor: Executor::Sqlite(sqlite.pool.clone()),
         setup: sqlite.setup.clone(),
     });
-    for (group, select) in groups("SQLite", &sqlite.setup).into_iter().zip(selects) {
-        bench.measure(group.versus(names::POOL, Arc::new(select)));
-    }
+    versus(bench, "SQLite", &sqlite.setup, names::POOL, selects);
 }
 
 pub(super) fn on_servers(bench: &mut Bench<'_>, servers: &Servers) {
@@ -50,12 +52,30 @@ pub(super) fn on_servers(bench: &mut Bench<'_>, servers: &Servers) {
             setup: postgres.setup.clone(),
         }
     });
-    for (group, select) in groups("PostgreSQL, TCP", &postgres.setup).into_iter().zip(selects) {
-        bench.measure(group.versus(names::HELD, Arc::new(select)));
-    }
+    versus(bench, "PostgreSQL, TCP", &postgres.setup, names::HELD, selects);
 
     let redis = bench.runtime.block_on(Redis::seed(&servers.redis, size));
-    groups("Redis, TCP", &redis.setup).into_iter().for_each(|group| bench.measure(group));
+    on_redis(bench, "Redis, TCP", &redis);
+    let redis = bench.runtime.block_on(Redis::seed_cluster(&servers.redis_cluster, size));
+    on_redis(bench, "Redis Cluster", &redis);
+}
+
+fn on_redis(bench: &mut Bench<'_>, place: &str, redis: &Redis) {
+    let records = [1, PAGE as usize].map(|count| bench.runtime.block_on(Records::of(redis, count)));
+    versus(bench, place, &redis.setup, names::GETS, records);
+}
+
+/// One user's, and a page of the tenant's, each beside its floor.
+fn versus<O: Operation>(
+    bench: &mut Bench<'_>,
+    place: &str,
+    setup: &Setup,
+    name: &'static str,
+    floors: [O; 2],
+) {
+    for (group, floor) in groups(place, setup).into_iter().zip(floors) {
+        bench.measure(group.versus(name, Arc::new(floor)));
+    }
 }
 
 fn size(plan: Plan) -> Size {

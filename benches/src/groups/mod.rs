@@ -4,6 +4,7 @@ pub mod growth;
 pub mod token_lookup;
 
 mod connect_flow;
+mod due_scan;
 mod list;
 mod refresh_fan_in;
 mod seal_open;

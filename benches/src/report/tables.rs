@@ -1,6 +1,6 @@
 //! Figures as text.
 
-use crate::group::{Case, Unit};
+use crate::group::{Case, Unit, names};
 use crate::interleave::{Measured, median};
 use crate::targets::{self, Bound};
 
@@ -37,15 +37,39 @@ pub(super) fn by_bench(all: &[Measured]) -> Vec<(String, String)> {
     let mut tables: Vec<(String, String)> = Vec::new();
     for measured in all {
         let bench = &measured.case.bench;
+        let growth = growth(measured);
         if tables.iter().all(|(name, _)| name != bench) {
-            let head = "| where | vault | beside | its figure | vault / it |\n|---|---|---|---|---|\n";
+            let head = if growth.is_some() { GROWTH_HEAD } else { HEAD };
             tables.push((bench.clone(), head.to_owned()));
         }
         if let Some((_, table)) = tables.iter_mut().find(|(name, _)| name == bench) {
-            *table += &rows(measured);
+            *table += &growth.unwrap_or_else(|| rows(measured));
         }
     }
     tables
+}
+
+const HEAD: &str = "| where | vault | beside | its figure | vault / it |\n|---|---|---|---|---|\n";
+const GROWTH_HEAD: &str =
+    "| where | | with the fewest rows | with so many | grows by |\n|---|---|---|---|---|\n";
+
+/// Of what was measured with few rows and with many: the vault, its floor, and one over the other.
+fn growth(measured: &Measured) -> Option<String> {
+    let both = |few, many| Some((targets::series(measured, few)?, targets::series(measured, many)?));
+    let vault = both(names::VAULT, names::VAULT_LARGE)?;
+    let bare = both(names::BARE, names::BARE_LARGE)?;
+    let mut rows = String::new();
+    let mut place = place(&measured.case);
+    for (name, (few, many)) in [("vault", vault), ("bare", bare)] {
+        let [few_figure, many_figure] = [few, many].map(|series| with_spread(&series.rounds, measured.unit));
+        let grows = spread(&targets::ratios(many, few)?);
+        rows += &format!("| {place} | {name} | {few_figure} | {many_figure} | {grows} |\n");
+        place.clear();
+    }
+    let (few, many) = (targets::ratios(vault.0, bare.0)?, targets::ratios(vault.1, bare.1)?);
+    let more: Vec<f64> = many.iter().zip(&few).map(|(many, few)| many / few).collect();
+    rows += &format!("| | vault / bare | {} | {} | {} |\n", spread(&few), spread(&many), spread(&more));
+    Some(rows)
 }
 
 fn rows(measured: &Measured) -> String {

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
 use super::{Plan, bytes};
 use crate::backend::postgres::Postgres;
-use crate::backend::redis::Redis;
+use crate::backend::redis::{CONNECTIONS, Redis, masters};
 use crate::operation::{Contestant as _, Operation};
 use crate::report::tables::grouped;
 use crate::servers::Servers;
@@ -114,15 +114,7 @@ async fn execute(admin: &mut PgConnection, sql: &'static str) {
 
 /// One server, or a Cluster's.
 pub(super) async fn redis(nodes: &[String], plan: Plan) -> Costs {
-    let mut masters = Vec::new();
-    for node in nodes {
-        let client = redis::Client::open(node.as_str()).expect("a URL");
-        let mut node = client.get_multiplexed_async_connection().await.expect("the server is up");
-        let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut node).await.expect("a role");
-        if role.first() == Some(&redis::Value::BulkString(b"master".to_vec())) {
-            masters.push(node);
-        }
-    }
+    let mut masters = masters(nodes).await;
     let before = info(&mut masters, "memory", "used_memory").await;
     let redis = match nodes {
         [node] => Redis::seed(node, size(plan)).await,
@@ -130,10 +122,10 @@ pub(super) async fn redis(nodes: &[String], plan: Plan) -> Costs {
     };
     let connection = (info(&mut masters, "memory", "used_memory").await - before) / plan.rows as f64;
 
-    let names = redis.names(&mut masters[0]).await;
+    let (mut node, names) = redis.by_node(CONNECTIONS).await.swap_remove(0);
     let mut memory = redis::cmd("MEMORY");
     memory.arg("USAGE").arg(&names[0]).arg("SAMPLES").arg(0);
-    let hash: f64 = memory.query_async(&mut masters[0]).await.expect("a key");
+    let hash: f64 = memory.query_async(&mut node).await.expect("a key");
 
     let logged = info(&mut masters, "persistence", "aof_current_size").await;
     let refreshes = refresh(&redis.setup, plan.refreshes).await;

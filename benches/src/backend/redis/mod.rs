@@ -1,6 +1,8 @@
 //! Floor: the same field of the same hash, over a multiplexed connection of the same driver. In a cluster the floor need
 //! not ask which node has a key.
 
+mod many;
+
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -9,8 +11,13 @@ use redis::{ConnectionInfo, IntoConnectionInfo as _};
 use vault_core::store::Stores;
 use vault_redis::RedisStore;
 
+pub use self::many::{DueRanges, Records};
 use crate::operation::{Operation, pick};
 use crate::setup::{Loader, Setup, Size};
+
+/// How the keys of connections end, and those of the shards' indexes.
+pub const CONNECTIONS: &str = "c:*";
+const INDEXES: &str = "i";
 
 /// A vault on keys of its own.
 pub struct Redis {
@@ -51,28 +58,30 @@ impl Redis {
 
     pub async fn get(&self) -> Get {
         let mut keys = Vec::new();
-        for node in &self.nodes {
-            let client = redis::Client::open(settings_of(node)).expect("a URL");
-            let mut node = client.get_multiplexed_async_connection().await.expect("the server is up");
-            for name in self.names(&mut node).await {
-                keys.push((node.clone(), name));
-            }
+        for (node, names) in self.by_node(CONNECTIONS).await {
+            keys.extend(names.into_iter().map(|name| (node.clone(), name)));
         }
         assert_eq!(keys.len(), self.setup.users.len());
         Get { keys }
     }
 
-    /// The names of the connections that a node is master of.
-    pub async fn names(&self, node: &mut MultiplexedConnection) -> Vec<String> {
-        let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(node).await.expect("a role");
-        if role.first() != Some(&redis::Value::BulkString(b"master".to_vec())) {
-            return Vec::new();
+    /// The keys of all shards that end so, by the node that is their master.
+    pub async fn by_node(&self, end: &str) -> Vec<(MultiplexedConnection, Vec<String>)> {
+        let mut nodes = Vec::new();
+        for mut node in masters(&self.nodes).await {
+            let names = self.names(&mut node, end).await;
+            nodes.push((node, names));
         }
-        let mut names = Vec::new();
-        let mut cursor = 0u64;
+        nodes.retain(|(_, names)| !names.is_empty());
+        nodes
+    }
+
+    async fn names(&self, node: &mut MultiplexedConnection, end: &str) -> Vec<String> {
+        let pattern = format!("{{{}:*}}:{end}", self.prefix);
+        let (mut names, mut cursor) = (Vec::new(), 0u64);
         loop {
             let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(format!("{{{}:*}}:c:*", self.prefix)).arg("COUNT").arg(10_000);
+            scan.arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(10_000);
             let (next, found): (u64, Vec<String>) = scan.query_async(node).await.expect("the server is up");
             names.extend(found);
             if next == 0 {
@@ -84,6 +93,20 @@ impl Redis {
             cursor = next;
         }
     }
+}
+
+/// Connections to those of the nodes that are masters.
+pub async fn masters(nodes: &[String]) -> Vec<MultiplexedConnection> {
+    let mut masters = Vec::new();
+    for node in nodes {
+        let client = redis::Client::open(settings_of(node)).expect("a URL");
+        let mut node = client.get_multiplexed_async_connection().await.expect("the server is up");
+        let role: Vec<redis::Value> = redis::cmd("ROLE").query_async(&mut node).await.expect("a role");
+        if role.first() == Some(&redis::Value::BulkString(b"master".to_vec())) {
+            masters.push(node);
+        }
+    }
+    masters
 }
 
 /// As the store sets its connections.

@@ -1,5 +1,7 @@
 //! Floor: a map, a key derivation, a cipher, a decoder that borrows.
 
+mod ordered;
+
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::{Arc, RwLock};
@@ -9,6 +11,7 @@ use vault_core::id::ConnectionKey;
 use vault_core::store::{Bytes, Stores};
 use vault_memory::MemoryStore;
 
+pub use self::ordered::{DueSet, MapList};
 use crate::cipher;
 use crate::operation::{Operation, pick};
 use crate::setup::{CLEAR_BYTES, Loader, Setup, Size, credential_context};
