@@ -87,10 +87,10 @@ async fn v09_a_connect_whose_code_is_being_exchanged_brings_nothing_back() {
 async fn v09_a_connect_that_is_being_stored_brings_nothing_back() {
     let world = world().await;
     let callback = world.callback("alice").await;
-    world.faults.on_method("connections.put", 1, StoreFault::Delay(Duration::from_secs(5)));
+    world.faults.on_method("connections.put_and_finish", 1, StoreFault::Delay(Duration::from_secs(5)));
     let (connected, ()) = tokio::join!(world.complete(callback), async {
         // It sleeps before the write.
-        while world.faults.calls("connections.put") == 0 {
+        while world.faults.calls("connections.put_and_finish") == 0 {
             tokio::task::yield_now().await;
         }
         world.clock.wait_for_sleepers(1).await;

@@ -1,6 +1,6 @@
 //! How many store round trips an operation takes. The counts are exact, so that one more is seen.
 
-use vault_core::{Disconnected, OwnerHandle};
+use vault_core::{Disconnected, OwnerHandle, VaultBuilder};
 use vault_tests::{World, binding};
 
 /// What every operation finds in memory: data keys, and the connector.
@@ -23,15 +23,35 @@ async fn calls<T>(world: &World, work: impl Future<Output = T>, expected: &[(&st
 }
 
 #[tokio::test]
-async fn a_connect_takes_five_round_trips() {
+async fn a_connect_takes_three_round_trips() {
     let world = warm().await;
     let start = async { world.connecting("alice").start(&binding()).await };
     calls(&world, start, &[("flows.insert", 1)]).await.expect("starts");
 
-    // Safety takes two of these: whether the data key in memory is still there, so that nothing is sealed for ever; and
-    // whether the user was disconnected before the connection was to be seen.
     let callback = world.callback("alice").await;
-    let first = [("flows.take", 1), ("keys.get", 1), ("connections.put", 1), ("flows.finish", 1)];
+    let first = [("flows.take", 1), ("connections.put_and_finish", 1)];
+    calls(&world, world.complete(callback), &first).await.expect("connects");
+}
+
+/// Whether the user's own data key is still there is looked at after the flow was stored under it.
+#[tokio::test]
+async fn a_connect_under_a_key_of_ones_own_takes_four() {
+    let world = World::builder().vault(VaultBuilder::data_key_per_user).start().await;
+    world.connect("alice").await.expect("connects");
+    let start = async { world.connecting("alice").start(&binding()).await };
+    calls(&world, start, &[("flows.insert", 1), ("keys.get", 1)]).await.expect("starts");
+    let callback = world.callback("alice").await;
+    let again = [("flows.take", 1), ("connections.put_and_finish", 2), ("connections.get", 1)];
+    calls(&world, world.complete(callback), &again).await.expect("connects");
+}
+
+/// With flows elsewhere, the flow is asked whether the user was disconnected before the connection was to be seen.
+#[tokio::test]
+async fn a_connect_whose_flow_is_elsewhere_takes_four() {
+    let world = World::builder().flows_apart().start().await;
+    world.connect("somebody").await.expect("connects");
+    let callback = world.callback("alice").await;
+    let first = [("flows.take", 1), ("connections.put", 1), ("flows.finish", 1)];
     calls(&world, world.complete(callback), &first).await.expect("connects");
 }
 
@@ -39,13 +59,7 @@ async fn a_connect_takes_five_round_trips() {
 async fn a_reconnect_reads_what_stands_there_when_the_write_finds_it() {
     let world = warm().await;
     let callback = world.callback("somebody").await;
-    let again = [
-        ("flows.take", 1),
-        ("keys.get", 1),
-        ("connections.put", 2),
-        ("connections.get", 1),
-        ("flows.finish", 1),
-    ];
+    let again = [("flows.take", 1), ("connections.put_and_finish", 2), ("connections.get", 1)];
     calls(&world, world.complete(callback), &again).await.expect("connects");
 }
 

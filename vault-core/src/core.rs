@@ -24,6 +24,8 @@ use crate::upkeep::Slots;
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) stores: Stores,
+    /// Whether one write may end a flow and store its connection.
+    pub(crate) finishes_in_one_step: bool,
     pub(crate) sealer: Sealer,
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: Arc<dyn Clock>,

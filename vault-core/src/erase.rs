@@ -37,22 +37,38 @@ pub(crate) async fn erase(core: &Arc<Core>, tenant: TenantId, owner: Owner) -> R
         // What the audit trail misses does not keep the user from being erased.
         let mut unaudited = None;
         for _ in 0..TRIES {
-            // First the flows: one that completes meanwhile finds itself cancelled.
-            task.stores.flows.cancel(&tenant, &owner, None).await?;
-            if !disconnect_all(&task, &tenant, &owner, &mut erased, &mut unaudited).await? {
-                forget_owed(&task, &tenant, &owner, &mut erased).await?;
-                if let Owner::User(user) = &owner {
-                    let scope = KeyScope::User(tenant.clone(), user.clone());
-                    task.stores.keys.delete(&scope).await?;
-                    task.sealer.forget(&scope);
-                }
-                let audited = task.audit(Event::Erased { tenant, owner }).await;
-                return unaudited.map_or(audited, Err).map(|()| erased);
+            if sweep(&task, &tenant, &owner, &mut erased, &mut unaudited).await? {
+                continue;
             }
+            forget_owed(&task, &tenant, &owner, &mut erased).await?;
+            if let Owner::User(user) = &owner {
+                let scope = KeyScope::User(tenant.clone(), user.clone());
+                let had_key = task.stores.keys.delete(&scope).await?;
+                task.sealer.forget(&scope);
+                // A flow that began before the key went is under that key. One that begins now finds it gone.
+                if had_key && sweep(&task, &tenant, &owner, &mut erased, &mut unaudited).await? {
+                    continue;
+                }
+            }
+            let audited = task.audit(Event::Erased { tenant, owner }).await;
+            return unaudited.map_or(audited, Err).map(|()| erased);
         }
         Err(Error::new(ErrorKind::Contended, "new connections kept appearing while the owner was erased"))
     })
     .await
+}
+
+/// Cancels flows, then disconnects what there is; answers whether there was anything. A flow that completes meanwhile
+/// finds itself cancelled, or its connection is found.
+async fn sweep(
+    core: &Arc<Core>,
+    tenant: &TenantId,
+    owner: &Owner,
+    erased: &mut Erased,
+    unaudited: &mut Option<Error>,
+) -> Result<bool, Error> {
+    core.stores.flows.cancel(tenant, owner, None).await?;
+    disconnect_all(core, tenant, owner, erased, unaudited).await
 }
 
 /// Disconnects what there is, with one try to revoke each; answers whether there was anything.

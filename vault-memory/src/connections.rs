@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, Lease,
-    LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError,
-    Version,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, Finish,
+    FlowRecord, Lease, LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put,
+    RevocationRecord, StoreError, Version,
 };
 
 use crate::owed::Owed;
@@ -211,6 +211,28 @@ impl ConnectionStore for MemoryStore {
             self.tell(&record.key);
         }
         Ok(put)
+    }
+
+    async fn put_and_finish(
+        &self,
+        record: &ConnectionRecord,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+        taken: &FlowRecord,
+    ) -> Result<Option<Finish>, StoreError> {
+        let mut flows = lock(&self.shared.flows);
+        if !flows.is_taken(&taken.state_hash) {
+            return Ok(Some(Finish::Gone));
+        }
+        let put = lock(&self.shared.connections).put(record, condition, owed, None);
+        Ok(Some(match put {
+            Put::Conflict(version) => Finish::Conflict(version),
+            Put::Written => {
+                flows.finish(&taken.state_hash);
+                self.tell(&record.key);
+                Finish::Written
+            }
+        }))
     }
 
     async fn delete(

@@ -44,9 +44,12 @@ impl Flows {
         Some(flow.record.clone())
     }
 
-    fn finish(&mut self, state_hash: &[u8; 32]) -> bool {
-        let taken = self.there.get(state_hash).is_some_and(|flow| flow.taken);
-        taken && self.there.remove(state_hash).is_some()
+    pub(crate) fn is_taken(&self, state_hash: &[u8; 32]) -> bool {
+        self.there.get(state_hash).is_some_and(|flow| flow.taken)
+    }
+
+    pub(crate) fn finish(&mut self, state_hash: &[u8; 32]) -> bool {
+        self.is_taken(state_hash) && self.there.remove(state_hash).is_some()
     }
 
     /// Removes at most `limit` of those that `doomed` picks.

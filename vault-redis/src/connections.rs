@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, LeaseAcquire,
-    LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectionStore, Finish,
+    FlowRecord, LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord,
+    StoreError, Version,
 };
 
 use crate::link::Effect;
 use crate::names::{Kind, entry, moment, owed_id};
-use crate::store::{Bounds, Entry, Outcome, When};
+use crate::store::{Also, Bounds, Entry, Outcome, When};
 use crate::{RedisStore, record};
 
 #[async_trait]
@@ -41,19 +42,32 @@ impl ConnectionStore for RedisStore {
         owed: Option<&RevocationRecord>,
         release: Option<LeaseHolder>,
     ) -> Result<Put, StoreError> {
-        let due_at = record.due_at.filter(|_| record.status == ConnectionStatus::Active);
-        let first = Entry {
-            key: self.connection_name(&record.key),
-            moving: due_at.map(|at| entry::due(at, &record.key)),
-            fixed: entry::connection(&record.key),
-            fields: vec![
-                ("version", record.version.as_i64().to_string().into_bytes()),
-                ("record", record::from_connection(record)),
-                ("credential", record.credential.to_vec()),
-                ("refresh", record.refresh.clone()),
-            ],
-        };
-        self.change("putting a connection", &record.key, When::Holds(condition), first, owed, release).await
+        let (when, also) = (When::Holds(condition), release.map_or(Also::Nothing, Also::Release));
+        let first = self.connection_entry(record);
+        put(self.change("putting a connection", &record.key, when, also, first, owed).await?)
+    }
+
+    async fn put_and_finish(
+        &self,
+        record: &ConnectionRecord,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+        taken: &FlowRecord,
+    ) -> Result<Option<Finish>, StoreError> {
+        let (places, place) = self.place_of(taken);
+        let also = Also::EndFlow { places, place: place.clone() };
+        let (when, first) = (When::Holds(condition), self.connection_entry(record));
+        let doing = "storing what was connected";
+        match self.change(doing, &record.key, when, also, first, owed).await? {
+            Outcome::Ended => Ok(Some(Finish::Gone)),
+            other => Ok(Some(match put(other)? {
+                Put::Conflict(there) => Finish::Conflict(there),
+                Put::Written => {
+                    self.forget(&place).await;
+                    Finish::Written
+                }
+            })),
+        }
     }
 
     async fn delete(
@@ -69,7 +83,7 @@ impl ConnectionStore for RedisStore {
             fields: Vec::new(),
         };
         let when = When::Holds(Condition::Version(version));
-        self.change("deleting a connection", key, when, first, owed, None).await
+        put(self.change("deleting a connection", key, when, Also::Nothing, first, owed).await?)
     }
 
     async fn list(
@@ -159,7 +173,8 @@ impl ConnectionStore for RedisStore {
         let shard = self.shard_of(&record.key);
         let when = When::Holds(Condition::Version(version));
         let entries = vec![self.owed_entry(record)];
-        let written = self.write("rewriting an owed revocation", shard, when, 0, None, entries).await?;
+        let written =
+            self.write("rewriting an owed revocation", shard, when, 0, Also::Nothing, entries).await?;
         Ok(matches!(written, Outcome::Written))
     }
 
@@ -171,7 +186,7 @@ impl ConnectionStore for RedisStore {
             fixed: entry::owed(key, id),
             fields: Vec::new(),
         };
-        self.write("forgetting an owed revocation", shard, When::Any, 0, None, vec![gone]).await?;
+        self.write("forgetting an owed revocation", shard, When::Any, 0, Also::Nothing, vec![gone]).await?;
         Ok(())
     }
 }
@@ -185,23 +200,34 @@ impl RedisStore {
         self.shared.names.connection(key)
     }
 
+    fn connection_entry(&self, record: &ConnectionRecord) -> Entry {
+        let due_at = record.due_at.filter(|_| record.status == ConnectionStatus::Active);
+        Entry {
+            key: self.connection_name(&record.key),
+            moving: due_at.map(|at| entry::due(at, &record.key)),
+            fixed: entry::connection(&record.key),
+            fields: vec![
+                ("version", record.version.as_i64().to_string().into_bytes()),
+                ("record", record::from_connection(record)),
+                ("credential", record.credential.to_vec()),
+                ("refresh", record.refresh.clone()),
+            ],
+        }
+    }
+
     /// Writes or removes a connection, and stores what that owes.
     async fn change(
         &self,
         doing: &'static str,
         key: &ConnectionKey,
         when: When,
+        also: Also,
         first: Entry,
         owed: Option<&RevocationRecord>,
-        release: Option<LeaseHolder>,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<Outcome, StoreError> {
         let mut entries = vec![first];
         entries.extend(owed.map(|owed| self.owed_entry(owed)));
-        match self.write(doing, self.shard_of(key), when, 0, release, entries).await? {
-            Outcome::Conflict(there) => Ok(Put::Conflict(there)),
-            Outcome::Written => Ok(Put::Written),
-            Outcome::Taken => Err(record::corrupt("nothing of a connection is unique")),
-        }
+        self.write(doing, self.shard_of(key), when, 0, also, entries).await
     }
 
     fn owed_entry(&self, owed: &RevocationRecord) -> Entry {
@@ -215,5 +241,14 @@ impl RedisStore {
                 ("record", record::from_revocation(owed)),
             ],
         }
+    }
+}
+
+/// Where nothing is unique, and no flow ends.
+fn put(outcome: Outcome) -> Result<Put, StoreError> {
+    match outcome {
+        Outcome::Conflict(there) => Ok(Put::Conflict(there)),
+        Outcome::Written => Ok(Put::Written),
+        Outcome::Taken | Outcome::Ended => Err(record::corrupt("nothing of a connection is unique")),
     }
 }

@@ -6,7 +6,7 @@ use vault_core::store::{
 
 use crate::link::Effect;
 use crate::names::{Kind, connector_id, entry};
-use crate::store::{Bounds, Entry, Outcome, When};
+use crate::store::{Also, Bounds, Entry, Outcome, When};
 use crate::{RedisStore, record};
 
 #[async_trait]
@@ -42,10 +42,11 @@ impl ConnectorStore for RedisStore {
         };
         let shard = self.shared.names.shard_of_tenant(tenant);
         let when = When::Holds(condition);
-        match self.write("putting a connector", shard, when, unique, None, vec![entry]).await? {
+        match self.write("putting a connector", shard, when, unique, Also::Nothing, vec![entry]).await? {
             Outcome::Conflict(there) => Ok(NamedPut::Conflict(there)),
             Outcome::Taken => Ok(NamedPut::NameTaken),
             Outcome::Written => Ok(NamedPut::Written),
+            Outcome::Ended => Err(record::corrupt("no flow ends with a connector")),
         }
     }
 
@@ -63,7 +64,7 @@ impl ConnectorStore for RedisStore {
         };
         let shard = self.shared.names.shard_of_tenant(tenant);
         let when = When::Holds(Condition::Version(version));
-        let written = self.write("deleting a connector", shard, when, 0, None, vec![entry]).await?;
+        let written = self.write("deleting a connector", shard, when, 0, Also::Nothing, vec![entry]).await?;
         Ok(matches!(written, Outcome::Written))
     }
 

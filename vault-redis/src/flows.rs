@@ -7,8 +7,8 @@ use vault_core::store::{FlowInsert, FlowRecord, FlowStore, StoreError};
 
 use crate::join::all;
 use crate::link::Effect;
-use crate::names::{ID, moment, place, place_is_of};
-use crate::script::{FINISH, MOVE, RESERVE, TAKE};
+use crate::names::{ID, connector_in_place, moment, place, taken_place};
+use crate::script::{CANCEL, MOVE, RESERVE, TAKE};
 use crate::{RedisStore, record};
 
 /// The shortest that the server can keep a flow: one that has expired already is answered for like any other.
@@ -18,12 +18,15 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// A place outlives its flow by so much: the flow may be taken in its last moment, and gets another place only then.
 const GRACE: Duration = Duration::from_secs(2);
+/// A place is cleared away so long after its flow has expired by the clock of whoever clears: others' may be behind.
+const CLOCKS: Duration = Duration::from_secs(2 * 60);
 /// Before a flow that was taken. Nothing of ours begins so.
 const TAKEN: &[u8] = b"\xff";
 
 /// A flow is one key that the server expires, named by its hash alone. Beside it, each owner has a set of the places
-/// that flows take, for the cap and for `cancel`. The two are on different nodes of a cluster: a place is reserved first
-/// and given back last, so that flows may be fewer than places but never more.
+/// that flows take, for the cap and for `cancel`. The two may be on different nodes of a cluster. A flow without its place is
+/// of no use: the place is reserved first and goes first. It is where the owner's connections are, so that a flow can end
+/// in the write of one.
 #[async_trait]
 impl FlowStore for RedisStore {
     async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert, StoreError> {
@@ -45,7 +48,7 @@ impl FlowStore for RedisStore {
             return Ok(FlowInsert::Inserted);
         }
         if reserved > 0 {
-            self.give_back(&places, &[place]).await?;
+            self.give_back(&places, &place).await?;
         }
         Ok(FlowInsert::Exists)
     }
@@ -62,23 +65,22 @@ impl FlowStore for RedisStore {
             self.shared.link.script("taking a flow", &TAKE, &keys, &args, Effect::Write).await?;
         let Some(taken) = taken else { return Ok(None) };
         let flow = record::flow(&taken)?;
-        let places = self.shared.names.places(&flow.tenant, &flow.owner);
-        let place = |expires_at| place(expires_at, &flow.connector, state_hash);
+        let pending = place(flow.expires_at, &flow.connector, state_hash);
+        let flow = FlowRecord { expires_at: until, ..flow };
+        let (places, place) = self.place_of(&flow);
         // Only while it has its place a `cancel` finds it: without, nobody gets it.
-        let args = [place(flow.expires_at), place(until), millis(left + GRACE)];
+        let args = [pending, place, millis(left + GRACE)];
         let doing = "moving a flow's place";
-        let (): () = self.shared.link.script(doing, &MOVE, &[places], &args, Effect::Write).await?;
-        Ok(Some(FlowRecord { expires_at: until, ..flow }))
+        let moved: bool = self.shared.link.script(doing, &MOVE, &[places], &args, Effect::Write).await?;
+        Ok(moved.then_some(flow))
     }
 
     async fn finish(&self, taken: &FlowRecord) -> Result<bool, StoreError> {
-        let keys = [self.shared.names.flow(&taken.state_hash)];
-        let finished: bool =
-            self.shared.link.script("finishing a flow", &FINISH, &keys, &[TAKEN], Effect::Write).await?;
-        let places = self.shared.names.places(&taken.tenant, &taken.owner);
-        let place = place(taken.expires_at, &taken.connector, &taken.state_hash);
-        // A place that stays behind ends when the flow would have.
-        let _ = self.give_back(&places, &[place]).await;
+        let (places, place) = self.place_of(taken);
+        let finished = self.give_back(&places, &place).await?;
+        if finished {
+            self.forget(&place).await;
+        }
         Ok(finished)
     }
 
@@ -88,20 +90,15 @@ impl FlowStore for RedisStore {
         owner: &Owner,
         connector: Option<&ConnectorId>,
     ) -> Result<u64, StoreError> {
-        let places = self.shared.names.places(tenant, owner);
-        let mut range = redis::cmd("ZRANGE");
-        range.arg(&places).arg(0).arg(-1);
-        let mut taken: Vec<String> =
-            self.shared.link.run("finding an owner's flows", &places, range, Effect::Read).await?;
-        taken.retain(|place| connector.is_none_or(|connector| place_is_of(place, connector)));
-        let removed = all(taken.iter().map(|place| self.remove(place))).await?;
-        // A place without a flow may be of one that is just being stored.
-        let removed: Vec<String> =
-            taken.into_iter().zip(removed).filter(|(_, removed)| *removed).map(|(place, _)| place).collect();
-        if !removed.is_empty() {
-            self.give_back(&places, &removed).await?;
-        }
-        Ok(removed.len() as u64)
+        let keys = [self.shared.names.places(tenant, owner)];
+        let (at, connector) = connector_in_place(connector);
+        let args = [at.to_string(), connector];
+        let doing = "cancelling an owner's flows";
+        // Their places first: without, a flow that is just being stored or taken is of no use, and no write ends it.
+        let places: Vec<String> =
+            self.shared.link.script(doing, &CANCEL, &keys, &args, Effect::Write).await?;
+        let removed = all(places.iter().map(|place| self.remove(place))).await?;
+        Ok(removed.into_iter().filter(|removed| *removed).count() as u64)
     }
 
     /// The server removes what has expired by itself.
@@ -121,16 +118,28 @@ impl RedisStore {
         left: Duration,
     ) -> Result<i64, StoreError> {
         let unexpired = moment(Timestamp::from_millis(now.as_millis().saturating_add(1)));
-        let kept = moment(now.saturating_sub(GRACE));
+        let kept = moment(now.saturating_sub(CLOCKS));
         let args = [&unexpired, &kept, place, &cap.to_string(), &millis(left + GRACE)];
         let doing = "reserving a place for a flow";
         self.shared.link.script(doing, &RESERVE, &[places.to_owned()], &args, Effect::Write).await
     }
 
-    async fn give_back(&self, places: &str, given: &[String]) -> Result<(), StoreError> {
+    /// Answers whether it was there.
+    async fn give_back(&self, places: &str, place: &str) -> Result<bool, StoreError> {
         let mut remove = redis::cmd("ZREM");
-        remove.arg(places).arg(given);
+        remove.arg(places).arg(place);
         self.shared.link.run("giving back a flow's place", places, remove, Effect::Write).await
+    }
+
+    /// The places of a flow's owner, and the one that it has there once it was taken.
+    pub(crate) fn place_of(&self, taken: &FlowRecord) -> (String, String) {
+        let places = self.shared.names.places(&taken.tenant, &taken.owner);
+        (places, taken_place(taken.expires_at, &taken.connector, &taken.state_hash))
+    }
+
+    /// Removes what stays of a flow that has no place any more: it does nothing, and would expire.
+    pub(crate) async fn forget(&self, place: &str) {
+        let _ = self.remove(place).await;
     }
 
     /// Removes the flow of that place; answers whether there was one.

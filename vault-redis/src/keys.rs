@@ -3,7 +3,7 @@ use vault_core::store::{Condition, KeyRecord, KeyScope, KeyStore, Page, Paged, P
 
 use crate::link::Effect;
 use crate::names::{Kind, entry, key_id};
-use crate::store::{Entry, Outcome, When};
+use crate::store::{Also, Entry, Outcome, When};
 use crate::{RedisStore, record};
 
 #[async_trait]
@@ -28,10 +28,13 @@ impl KeyStore for RedisStore {
             ],
         };
         let shard = self.shared.names.shard_of_scope(&record.scope);
-        match self.write("putting a data key", shard, When::Holds(condition), 0, None, vec![entry]).await? {
+        match self
+            .write("putting a data key", shard, When::Holds(condition), 0, Also::Nothing, vec![entry])
+            .await?
+        {
             Outcome::Conflict(there) => Ok(Put::Conflict(there)),
             Outcome::Written => Ok(Put::Written),
-            Outcome::Taken => Err(record::corrupt("nothing of a data key is unique")),
+            Outcome::Taken | Outcome::Ended => Err(record::corrupt("nothing of a data key is unique")),
         }
     }
 
@@ -39,7 +42,8 @@ impl KeyStore for RedisStore {
         let entry =
             Entry { key: self.key_name(scope), moving: None, fixed: entry::key(scope), fields: Vec::new() };
         let shard = self.shared.names.shard_of_scope(scope);
-        let written = self.write("deleting a data key", shard, When::Any, 0, None, vec![entry]).await?;
+        let written =
+            self.write("deleting a data key", shard, When::Any, 0, Also::Nothing, vec![entry]).await?;
         Ok(matches!(written, Outcome::Written))
     }
 

@@ -209,10 +209,14 @@ pub(crate) fn place(expires_at: Timestamp, connector: &ConnectorId, state_hash: 
     format!("{}{}{}", moment(expires_at), group("connector", &[connector.as_str()]), text(state_hash))
 }
 
-/// Whether that place is of a flow to that connector.
-pub(crate) fn place_is_of(place: &str, connector: &ConnectorId) -> bool {
-    let connector = group("connector", &[connector.as_str()]);
-    place.get(MOMENT..MOMENT + GROUP) == Some(connector.as_str())
+/// The same of one that was taken. There is no other record of that.
+pub(crate) fn taken_place(expires_at: Timestamp, connector: &ConnectorId, state_hash: &[u8; 32]) -> String {
+    format!("{}{}+{}", moment(expires_at), group("connector", &[connector.as_str()]), text(state_hash))
+}
+
+/// At which character of a place its connector stands, counted from 1, and how that is spelt there: nothing for any.
+pub(crate) fn connector_in_place(connector: Option<&ConnectorId>) -> (usize, String) {
+    (MOMENT + 1, connector.map(|id| group("connector", &[id.as_str()])).unwrap_or_default())
 }
 
 const MOMENT: usize = 16;

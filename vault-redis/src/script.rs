@@ -19,7 +19,7 @@ macro_rules! scripts {
 
 scripts! {
     ACQUIRE = "acquire.lua";
-    FINISH = "finish.lua";
+    CANCEL = "cancel.lua";
     LEASE = "lease.lua";
     LIST = "list.lua";
     MOVE = "move.lua";

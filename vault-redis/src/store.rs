@@ -32,9 +32,24 @@ pub(crate) enum When {
     Holds(Condition),
 }
 
+/// What else happens with a write.
+pub(crate) enum Also {
+    Nothing,
+    /// The lease on the first record ends, if it is this one's.
+    Release(LeaseHolder),
+    /// A flow ends, and without its place among its owner's there is no write.
+    EndFlow {
+        places: String,
+        place: String,
+    },
+}
+
 /// How it ended.
+#[derive(Clone, Copy)]
 pub(crate) enum Outcome {
     Conflict(Option<Version>),
+    /// The flow to be ended has no place.
+    Ended,
     /// What must be unique is another's.
     Taken,
     Written,
@@ -49,15 +64,14 @@ pub(crate) struct Row {
 
 impl RedisStore {
     /// Writes the first record if it is as it must be, and the others with it. All are of one shard. `unique` is the
-    /// length of the beginning of the first record's moving entry that no other entry may have. `release` is whose lease on
-    /// the first record ends with the write.
+    /// length of the beginning of the first record's moving entry that no other entry may have.
     pub(crate) async fn write(
         &self,
         doing: &'static str,
         shard: u16,
         when: When,
         unique: usize,
-        release: Option<LeaseHolder>,
+        also: Also,
         entries: Vec<Entry>,
     ) -> Result<Outcome, StoreError> {
         let when = match when {
@@ -67,10 +81,16 @@ impl RedisStore {
         };
         let mut keys = vec![self.shared.names.index(shard)];
         let mut args = vec![when.into_bytes(), unique.to_string().into_bytes()];
-        args.extend(match release {
-            None => [Vec::new(), Vec::new()],
-            Some(LeaseHolder { holder, fence }) => [holder.as_bytes().to_vec(), fence.to_string().into()],
-        });
+        let (released, ended) = match also {
+            Also::Nothing => ([Vec::new(), Vec::new()], None),
+            Also::Release(LeaseHolder { holder, fence }) => {
+                ([holder.as_bytes().to_vec(), fence.to_string().into()], None)
+            }
+            Also::EndFlow { places, place } => ([Vec::new(), Vec::new()], Some((places, place))),
+        };
+        let (places, place) = ended.unzip();
+        args.extend(released);
+        args.push(place.unwrap_or_default().into());
         for entry in entries {
             keys.push(entry.key);
             args.push(entry.moving.unwrap_or_default().into_bytes());
@@ -82,8 +102,10 @@ impl RedisStore {
                 args.push(value);
             }
         }
+        keys.extend(places);
         match self.shared.link.script(doing, &WRITE, &keys, &args, Effect::Write).await? {
             Value::Int(1) => Ok(Outcome::Written),
+            Value::Int(-1) => Ok(Outcome::Ended),
             Value::Int(_) => Ok(Outcome::Taken),
             Value::BulkString(there) if there.is_empty() => Ok(Outcome::Conflict(None)),
             Value::BulkString(there) => {

@@ -87,6 +87,7 @@ pub struct Steps {
     pub(crate) write: Arc<str>,
     pub(crate) probe: Arc<str>,
     pub(crate) owe: Arc<str>,
+    pub(crate) end: Option<Arc<str>>,
 }
 
 impl Guarded {
@@ -100,17 +101,30 @@ impl Guarded {
         probe: &str,
         owe: impl Fn(usize, &str) -> String,
     ) -> Self {
+        Self::ending(doing, write, parameters, probe, owe, None)
+    }
+
+    /// The same with a `DELETE … WHERE …` over the parameters of `write`, which happens when that does.
+    pub(crate) fn ending(
+        doing: &'static str,
+        write: &str,
+        parameters: usize,
+        probe: &str,
+        owe: impl Fn(usize, &str) -> String,
+        end: Option<&str>,
+    ) -> Self {
         #[cfg(not(feature = "postgres"))]
         let _ = parameters;
         Self {
             doing,
             #[cfg(feature = "postgres")]
-            whole: Whole::new(write, probe, &owe(parameters, "FROM written")),
+            whole: Whole::new(write, probe, &owe(parameters, "FROM written"), end),
             #[cfg(feature = "sqlite")]
             steps: Steps {
                 write: write.into(),
                 probe: format!("SELECT {probe}").into(),
                 owe: owe(0, "").into(),
+                end: end.map(Arc::from),
             },
         }
     }
@@ -118,11 +132,13 @@ impl Guarded {
 
 #[cfg(feature = "postgres")]
 impl Whole {
-    fn new(write: &str, probe: &str, owe: &str) -> Self {
+    fn new(write: &str, probe: &str, owe: &str, end: Option<&str>) -> Self {
         let answer = format!("SELECT written.*, {probe} FROM (SELECT 1) AS one LEFT JOIN written ON true");
+        let end = end.map(|end| format!(", ending AS ({end} AND EXISTS (SELECT 1 FROM written))"));
+        let end = end.unwrap_or_default();
         Self {
-            alone: format!("WITH written AS ({write}) {answer}").into(),
-            owing: format!("WITH written AS ({write}), owing AS ({owe}) {answer}").into(),
+            alone: format!("WITH written AS ({write}){end} {answer}").into(),
+            owing: format!("WITH written AS ({write}), owing AS ({owe}){end} {answer}").into(),
         }
     }
 }
@@ -197,6 +213,8 @@ pub(crate) struct Dialect {
     pub(crate) now: &'static str,
     /// Makes a scan that deletes pass over rows which another one is deleting.
     pub(crate) skip_locked: &'static str,
+    /// Keeps the rows that a select finds as they are until the statement has ended.
+    pub(crate) locked: &'static str,
 }
 
 impl Dialect {

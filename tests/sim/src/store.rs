@@ -10,8 +10,9 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
-    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld, LeaseHolder,
-    ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, StoreErrorKind, Version,
+    Finish, FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
+    LeaseHolder, ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, StoreErrorKind,
+    Version,
 };
 use vault_memory::MemoryStore;
 
@@ -80,6 +81,14 @@ impl SimStore {
     }
 }
 
+fn planted(world: &World, there: Option<&ConnectionRecord>, condition: Condition) -> Condition {
+    match (world.plant, there) {
+        (Some(Plant::IgnoreVersions), Some(there)) => Condition::Version(there.version),
+        (Some(Plant::IgnoreVersions), None) => Condition::Absent,
+        _ => condition,
+    }
+}
+
 fn released(world: &mut World, pid: Pid, conn: usize, holder: AttemptId) {
     if world.leases[conn].is_some_and(|held| held.holder == holder) {
         world.leases[conn] = None;
@@ -110,11 +119,7 @@ impl ConnectionStore for SimStore {
         let key = record.key.clone();
         self.call("put", Some(&key), move |world, inner, pid, conn| {
             let there = at_once(ConnectionStore::get(inner, &record.key))?;
-            let condition = match (world.plant, &there) {
-                (Some(Plant::IgnoreVersions), Some(there)) => Condition::Version(there.version),
-                (Some(Plant::IgnoreVersions), None) => Condition::Absent,
-                _ => condition,
-            };
+            let condition = planted(world, there.as_ref(), condition);
             let put = at_once(ConnectionStore::put(inner, &record, condition, owed.as_ref(), release))?;
             match (put, conn) {
                 (Put::Written, Some(conn)) => {
@@ -126,6 +131,30 @@ impl ConnectionStore for SimStore {
                 _ => world.note(Some(pid), conn, What::Acted { call: 0, outcome: "conflict".into() }),
             }
             Ok(put)
+        })
+        .await
+    }
+
+    async fn put_and_finish(
+        &self,
+        record: &ConnectionRecord,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+        taken: &FlowRecord,
+    ) -> Answer<Option<Finish>> {
+        let (record, owed, taken) = (record.clone(), owed.cloned(), taken.clone());
+        let key = record.key.clone();
+        self.call("put_and_finish", Some(&key), move |world, inner, pid, conn| {
+            let there = at_once(ConnectionStore::get(inner, &record.key))?;
+            let condition = planted(world, there.as_ref(), condition);
+            let finish = at_once(inner.put_and_finish(&record, condition, owed.as_ref(), &taken))?;
+            match (finish, conn) {
+                (Some(Finish::Written), Some(conn)) => {
+                    audit::written(world, pid, conn, there.as_ref(), &record, owed.as_ref());
+                }
+                _ => world.note(Some(pid), conn, What::Acted { call: 0, outcome: "conflict".into() }),
+            }
+            Ok(finish)
         })
         .await
     }

@@ -17,8 +17,7 @@ use vault_testkit::faults::Watch;
 use super::protocol::{Line, Side, Signal};
 
 /// Of an authorization, from the start to the stored connection.
-pub const CONNECT: &[&str] =
-    &["connect:start", "connect:take", "connect:exchange", "connect:write", "connect:finish"];
+pub const CONNECT: &[&str] = &["connect:start", "connect:take", "connect:exchange", "connect:write"];
 /// Of a refresh that the provider grants.
 pub const REFRESH: &[&str] = &["refresh:lease", "refresh:marker", "refresh:send", "refresh:persist"];
 /// Of a refresh that the provider refuses, what is more.
@@ -94,7 +93,6 @@ fn step_of(method: &str, phase: Phase) -> Option<&'static str> {
     Some(match (method, phase) {
         ("flows.insert", _) => "connect:start",
         ("flows.take", _) => "connect:take",
-        ("flows.finish", _) => "connect:finish",
         ("flows.cancel", _) => "disconnect:cancel",
         ("connections.delete", _) => "disconnect:delete",
         ("connections.delete_owed", _) => "disconnect:settle",
@@ -103,7 +101,7 @@ fn step_of(method: &str, phase: Phase) -> Option<&'static str> {
         ("connections.put", Phase::Leased) => "refresh:marker",
         ("connections.put", Phase::Sent) => "refresh:persist",
         ("connections.put", Phase::Refused) => "refresh:mark",
-        ("connections.put", Phase::Exchanged) => "connect:write",
+        ("connections.put_and_finish", Phase::Exchanged) => "connect:write",
         ("connections.release_lease", _) => "refresh:release",
         ("connectors.put", _) => "rotate:write",
         _ => return None,

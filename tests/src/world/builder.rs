@@ -17,6 +17,7 @@ use crate::backend::{Backend, Memory, SqliteFile};
 pub struct WorldBuilder {
     backend: Option<Arc<dyn Backend>>,
     in_memory: bool,
+    flows_apart: bool,
     provider: Option<fn(&Simulator) -> Provider>,
     vault: Option<fn(VaultBuilder) -> VaultBuilder>,
     connector: Option<fn(NewConnector) -> NewConnector>,
@@ -33,6 +34,12 @@ impl WorldBuilder {
     /// In memory, on the same clock as everything else: leases, too, end when the test says so.
     pub fn in_memory(mut self) -> Self {
         self.in_memory = true;
+        self
+    }
+
+    /// Flows in a store of their own, as far as the vault can tell: no write ends one.
+    pub fn flows_apart(mut self) -> Self {
+        self.flows_apart = true;
         self
     }
 
@@ -76,7 +83,9 @@ impl WorldBuilder {
         let canary = Canary::new();
         let events = Events::new(&canary);
         let options = self.vault.unwrap_or(|builder| builder);
-        let (vault, faults) = vault(&*backend, &clock, &events, options).await.expect("the vault starts");
+        let flows_apart = self.flows_apart;
+        let vault = vault(&*backend, flows_apart, &clock, &events, options).await;
+        let (vault, faults) = vault.expect("the vault starts");
         let definition = self.provider.map_or_else(|| provider.provider(), |provide| provide(&provider));
         let new = NewConnector::new("demo", definition)
             .client(provider.client_id(), ClientSecret::new(provider.client_secret()));
@@ -86,7 +95,19 @@ impl WorldBuilder {
         };
         let connector = vault.connectors().register(new).await.expect("the connector registers");
         let secrets = Mutex::new(vec![provider.client_secret().to_owned()]);
-        World { provider, clock, faults, vault, connector, canary, backend, events, database, secrets }
+        World {
+            provider,
+            clock,
+            faults,
+            vault,
+            connector,
+            canary,
+            backend,
+            flows_apart,
+            events,
+            database,
+            secrets,
+        }
     }
 }
 
@@ -98,13 +119,18 @@ fn on_sqlite() -> (Arc<dyn Backend>, Option<PathBuf>) {
 
 pub(super) async fn vault(
     backend: &dyn Backend,
+    flows_apart: bool,
     clock: &ManualClock,
     events: &Events,
     options: impl FnOnce(VaultBuilder) -> VaultBuilder,
 ) -> Result<(Vault, FaultStore), Error> {
     let faults = FaultStore::with_clock(backend.open().await, Arc::new(clock.clone()));
+    let mut stores = faults.stores();
+    if flows_apart {
+        stores.flows = Arc::new(faults.clone());
+    }
     let builder = Vault::builder()
-        .stores(faults.stores())
+        .stores(stores)
         .keys(KeyRing::from_text(KEYS).expect("a key"))
         .http(http())
         .redirect_uri(REDIRECT_URI)

@@ -65,6 +65,7 @@ pub struct World {
     pub canary: Canary,
     /// Where the data is.
     pub backend: Arc<dyn Backend>,
+    flows_apart: bool,
     events: Events,
     /// Where it is SQLite's.
     database: Option<PathBuf>,
@@ -96,7 +97,7 @@ impl World {
         &self,
         options: impl FnOnce(VaultBuilder) -> VaultBuilder,
     ) -> Result<(Vault, FaultStore), Error> {
-        self.note(vault(&*self.backend, &self.clock, &self.events, options).await)
+        self.note(vault(&*self.backend, self.flows_apart, &self.clock, &self.events, options).await)
     }
 
     /// Moves time past the end of every access token.

@@ -9,7 +9,7 @@ use vault_core::store::StoreErrorKind;
 use vault_core::{Callback, Disconnected, ErrorKind, Provider, VaultBuilder};
 use vault_testkit::faults::Fault;
 use vault_testkit::simulator::{Endpoint, Fault as ProviderFault, TokenState};
-use vault_tests::{World, assert_refused, binding};
+use vault_tests::{World, WorldBuilder, assert_refused, binding};
 
 use super::failures;
 
@@ -29,13 +29,31 @@ async fn asleep_in(world: &World, method: &str, nth: u64) {
     world.clock.wait_for_sleepers(1).await;
 }
 
+const AT_ONCE: &str = "connections.put_and_finish";
+/// Where flows are elsewhere.
+const APART: &str = "connections.put";
+
+/// The same world with either way to store a connection, and the method that it is stored by.
+async fn both_ways(build: impl Fn() -> WorldBuilder) -> [(World, &'static str); 2] {
+    [(build().start().await, AT_ONCE), (build().flows_apart().start().await, APART)]
+}
+
+async fn apart() -> World {
+    World::builder().flows_apart().start().await
+}
+
 /// Delivers the callback; while its `nth` write of a connection is held up, `meanwhile` happens.
-async fn deliver_while(world: &World, query: &str, nth: u64, meanwhile: impl Future) -> ErrorKind {
+async fn deliver_while(
+    world: &World,
+    query: &str,
+    (write, nth): (&'static str, u64),
+    meanwhile: impl Future,
+) -> ErrorKind {
     let span = Duration::from_secs(5);
     world.faults.reset();
-    world.faults.on_method("connections.put", nth, Fault::Delay(span));
+    world.faults.on_method(write, nth, Fault::Delay(span));
     let (result, ()) = tokio::join!(world.deliver(query), async {
-        asleep_in(world, "connections.put", nth).await;
+        asleep_in(world, write, nth).await;
         meanwhile.await;
         world.clock.advance(span);
     });
@@ -44,51 +62,66 @@ async fn deliver_while(world: &World, query: &str, nth: u64, meanwhile: impl Fut
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k17_an_account_that_goes_into_its_own_slot_does_not_outlive_its_user() {
-    let world = World::builder()
-        .vault(VaultBuilder::data_key_per_user)
-        .connector(|connector| connector.account_policy(AccountPolicy::NewSlot))
-        .start()
-        .await;
-    world.connect("alice").await.expect("connects");
-    let query = world.query_of(world.connecting("alice"), "alice-the-second").await;
-    let erased = async { world.note(world.user("alice").erase().await).expect("erased") };
-    // The first write finds the other account in its slot.
-    assert_eq!(deliver_while(&world, &query, 2, erased).await, ErrorKind::FlowCancelled);
-    assert_eq!((world.rows("vault_connections").await, world.rows("vault_keys").await), (0, 2));
-    assert_eq!((live(&world, "alice"), live(&world, "alice-the-second"), connected(&world)), (0, 0, 1));
+    let build = || {
+        let world = World::builder().vault(VaultBuilder::data_key_per_user);
+        world.connector(|connector| connector.account_policy(AccountPolicy::NewSlot))
+    };
+    for (world, write) in both_ways(build).await {
+        world.connect("alice").await.expect("connects");
+        let query = world.query_of(world.connecting("alice"), "alice-the-second").await;
+        let erased = async { world.note(world.user("alice").erase().await).expect("erased") };
+        // The first write finds the other account in its slot.
+        assert_eq!(deliver_while(&world, &query, (write, 2), erased).await, ErrorKind::FlowCancelled);
+        assert_eq!((world.rows("vault_connections").await, world.rows("vault_keys").await), (0, 2));
+        assert_eq!((live(&world, "alice"), live(&world, "alice-the-second"), connected(&world)), (0, 0, 1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k17_a_slot_that_was_disconnected_meanwhile_stays_so() {
-    let world = World::builder()
-        .connector(|connector| connector.account_policy(AccountPolicy::NewSlot))
-        .start()
-        .await;
-    world.connect("alice").await.expect("connects");
-    world.connect_as(world.connecting("alice"), "second").await.expect("connects");
-    let query = world.query_of(world.connecting("alice"), "second").await;
-    let slot = Slot::new("second").expect("a slot");
+    let build = || World::builder().connector(|connector| connector.account_policy(AccountPolicy::NewSlot));
+    for (world, write) in both_ways(build).await {
+        world.connect("alice").await.expect("connects");
+        world.connect_as(world.connecting("alice"), "second").await.expect("connects");
+        let query = world.query_of(world.connecting("alice"), "second").await;
+        let slot = Slot::new("second").expect("a slot");
+        let disconnected = async {
+            let gone = world.user("alice").disconnect_slot(world.connector.id(), slot.clone()).await;
+            assert_eq!(world.note(gone).expect("disconnects"), Disconnected::Revoked);
+        };
+        // The first two writes find both slots taken; the third is to replace.
+        assert_eq!(deliver_while(&world, &query, (write, 3), disconnected).await, ErrorKind::FlowCancelled);
+        let listed = world.user("alice").connections().await.expect("a listing");
+        assert_eq!(listed.iter().map(|info| info.key().slot.as_str()).collect::<Vec<_>>(), ["default"]);
+        assert_eq!((live(&world, "second"), connected(&world)), (0, 2));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k17_a_connection_whose_flow_was_cancelled_is_never_written() {
+    let world = World::start().await;
+    let query = world.query("alice").await;
     let disconnected = async {
-        let gone = world.user("alice").disconnect_slot(world.connector.id(), slot.clone()).await;
-        assert_eq!(world.note(gone).expect("disconnects"), Disconnected::Revoked);
+        let gone = world.user("alice").disconnect(world.connector.id()).await;
+        assert_eq!(world.note(gone).expect("nothing is there yet"), Disconnected::NotConnected);
+        // It needs no taking back.
+        world.faults.always_on_method("connections.delete", Fault::Fail(StoreErrorKind::Unavailable));
     };
-    // The first two writes find both slots taken; the third is to replace.
-    assert_eq!(deliver_while(&world, &query, 3, disconnected).await, ErrorKind::FlowCancelled);
-    let listed = world.user("alice").connections().await.expect("a listing");
-    assert_eq!(listed.iter().map(|info| info.key().slot.as_str()).collect::<Vec<_>>(), ["default"]);
-    assert_eq!((live(&world, "second"), connected(&world)), (0, 2));
+    assert_eq!(deliver_while(&world, &query, (AT_ONCE, 1), disconnected).await, ErrorKind::FlowCancelled);
+    assert_eq!((world.rows("vault_connections").await, live(&world, "alice")), (0, 0));
+    assert_eq!((world.faults.calls("flows.finish"), connected(&world)), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k17_a_disconnect_wins_though_the_store_fails_to_take_the_connection_back() {
-    let world = World::start().await;
+    let world = apart().await;
     let query = world.query("alice").await;
     let disconnected = async {
         let gone = world.user("alice").disconnect(world.connector.id()).await;
         assert_eq!(world.note(gone).expect("nothing is there yet"), Disconnected::NotConnected);
         world.faults.on_method("connections.delete", 1, Fault::Fail(StoreErrorKind::Unavailable));
     };
-    assert_eq!(deliver_while(&world, &query, 1, disconnected).await, ErrorKind::FlowCancelled);
+    assert_eq!(deliver_while(&world, &query, (APART, 1), disconnected).await, ErrorKind::FlowCancelled);
     assert_eq!(world.rows("vault_connections").await, 1, "not yet");
     while world.faults.calls("connections.delete") < 2 {
         world.clock.advance(Duration::from_secs(1));
@@ -100,7 +133,7 @@ async fn k17_a_disconnect_wins_though_the_store_fails_to_take_the_connection_bac
 
 #[tokio::test]
 async fn k17_a_lost_answer_about_the_flow_does_not_look_like_a_disconnect() {
-    let world = World::start().await;
+    let world = apart().await;
     world.connect("alice").await.expect("connects");
     let before = world.token("alice").await.expect("a token");
     let query = world.query("alice").await;
@@ -119,33 +152,34 @@ async fn k17_a_lost_answer_about_the_flow_does_not_look_like_a_disconnect() {
 async fn k18_a_connection_that_may_have_replaced_another_stands() {
     // The first look is at what is in the way, the others at what came of the write.
     for looks in [1, 2] {
-        let world = World::start().await;
-        world.connect("alice").await.expect("connects");
-        let before = world.token("alice").await.expect("a token");
-        let query = world.query("alice").await;
-        world.faults.reset();
-        world.faults.on_method("connections.put", 2, Fault::LoseAck);
-        for look in 0..looks {
-            world.faults.on_method("connections.get", 2 + look, Fault::Fail(StoreErrorKind::Unavailable));
+        for (world, write) in both_ways(World::builder).await {
+            world.connect("alice").await.expect("connects");
+            let before = world.token("alice").await.expect("a token");
+            let query = world.query("alice").await;
+            world.faults.reset();
+            world.faults.on_method(write, 2, Fault::LoseAck);
+            for look in 0..looks {
+                world.faults.on_method("connections.get", 2 + look, Fault::Fail(StoreErrorKind::Unavailable));
+            }
+            let result = world.deliver(&query).await;
+            assert_eq!(result.is_ok(), looks == 1, "{result:?}");
+            assert_eq!((connected(&world), unclaimed(&world)), if looks == 1 { (2, 0) } else { (1, 1) });
+            let after = world.token("alice").await.expect("she is connected still");
+            assert_ne!(after.expose_secret(), before.expose_secret());
+            assert!(world.provider.is_live(after.expose_secret()));
         }
-        let result = world.deliver(&query).await;
-        assert_eq!(result.is_ok(), looks == 1, "{result:?}");
-        assert_eq!((connected(&world), unclaimed(&world)), if looks == 1 { (2, 0) } else { (1, 1) });
-        let after = world.token("alice").await.expect("she is connected still");
-        assert_ne!(after.expose_secret(), before.expose_secret());
-        assert!(world.provider.is_live(after.expose_secret()));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn k17_a_busy_store_is_asked_again_whether_the_user_has_disconnected() {
-    let world = World::start().await;
+    let world = apart().await;
     let query = world.query("alice").await;
     let disconnected = async {
         world.note(world.user("alice").disconnect(world.connector.id()).await).expect("disconnects");
         world.faults.on_method("flows.finish", 1, Fault::Fail(StoreErrorKind::Busy));
     };
-    assert_eq!(deliver_while(&world, &query, 1, disconnected).await, ErrorKind::FlowCancelled);
+    assert_eq!(deliver_while(&world, &query, (APART, 1), disconnected).await, ErrorKind::FlowCancelled);
     world.assert_not_connected("alice").await;
     assert_eq!(live(&world, "alice"), 0);
 }
@@ -157,7 +191,7 @@ fn unclaimed(world: &World) -> usize {
 #[tokio::test]
 async fn k18_what_is_not_stored_is_told_of_and_not_said_to_be_connected() {
     let world = World::start().await;
-    world.faults.on_method("connections.put", 1, Fault::Fail(StoreErrorKind::Unavailable));
+    world.faults.on_method(AT_ONCE, 1, Fault::Fail(StoreErrorKind::Unavailable));
     world.connect("alice").await.expect_err("it cannot be stored");
     assert_eq!((connected(&world), unclaimed(&world)), (0, 1));
 

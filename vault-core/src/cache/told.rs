@@ -8,8 +8,8 @@ use super::{Cache, Reading, What};
 use crate::clock::{Clock, Timestamp};
 use crate::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use crate::store::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, LeaseHeld, LeaseHolder,
-    ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, Finish, FlowRecord, LeaseAcquire,
+    LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -69,6 +69,21 @@ impl ConnectionStore for Told {
         let ConnectionRecord { incarnation, generation, status, .. } = *record;
         writing.wrote = (put == Put::Written).then_some(What::Written(incarnation, generation, status));
         Ok(put)
+    }
+
+    async fn put_and_finish(
+        &self,
+        record: &ConnectionRecord,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+        taken: &FlowRecord,
+    ) -> Result<Option<Finish>> {
+        let mut writing = self.writing(&record.key);
+        let finish = self.inner.put_and_finish(record, condition, owed, taken).await?;
+        let ConnectionRecord { incarnation, generation, status, .. } = *record;
+        let written = finish == Some(Finish::Written);
+        writing.wrote = written.then_some(What::Written(incarnation, generation, status));
+        Ok(finish)
     }
 
     async fn delete(

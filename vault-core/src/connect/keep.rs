@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::judge::New;
-use super::redeem::cancelled;
+use super::redeem::{cancelled, disconnected};
 use crate::connection::Loaded;
 use crate::connector::{AccountPolicy, Registered};
 use crate::core::Core;
@@ -14,7 +14,9 @@ use crate::id::{ConnectionKey, Incarnation, Slot};
 use crate::provider::spec::Spec;
 use crate::refresh::schedule;
 use crate::revocation::{self, Grant};
-use crate::store::{Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord, Version};
+use crate::store::{
+    Condition, ConnectionRecord, ConnectionStatus, Finish, FlowRecord, Put, RevocationRecord, Version,
+};
 
 const TRIES: usize = 8;
 
@@ -29,6 +31,10 @@ pub(super) struct Candidate {
 
 enum State {
     Waiting,
+    /// A write may have stored it, in another's place or not: nobody knows.
+    InDoubt {
+        replacing: bool,
+    },
     /// Another stands in its place, and may be replaced at this version; the revocation is then owed for it.
     InTheWay(Version, Option<RevocationRecord>),
     Stored,
@@ -42,9 +48,7 @@ impl Candidate {
     /// Writes it where nothing stands. If something does, decides whether that may go, which is for later: it could not
     /// be brought back. An account that is not to replace another goes to a slot of its own.
     pub(super) async fn place(&mut self, core: &Core, registered: &Registered) -> Result<(), Error> {
-        let incarnation = Incarnation::random(&*core.entropy)?;
-        core.confirm_data_key(&self.key, incarnation).await?;
-        self.incarnation = Some(incarnation);
+        let incarnation = self.incarnate(core)?;
         for _ in 0..TRIES {
             if self.put(core, registered, incarnation, Condition::Absent, None).await? {
                 return Ok(());
@@ -59,6 +63,59 @@ impl Candidate {
             }
         }
         Err(contended(&self.key))
+    }
+
+    /// Writes it where nothing stands, or in the place of what may go, and ends the flow in the same step. Answers whether
+    /// the store can do that.
+    ///
+    /// # Errors
+    /// [`ErrorKind::FlowCancelled`] when the flow is gone: the user has disconnected, and nothing was written.
+    pub(super) async fn place_and_finish(
+        &mut self,
+        core: &Arc<Core>,
+        registered: &Registered,
+        taken: &FlowRecord,
+    ) -> Result<bool, Error> {
+        let incarnation = self.incarnate(core)?;
+        let (mut condition, mut owed) = (Condition::Absent, None);
+        for _ in 0..TRIES {
+            let record = self.record(core, registered.provider.spec(), incarnation).await?;
+            self.state = State::InDoubt { replacing: condition != Condition::Absent };
+            let finish = core.put_and_finish(&record, condition, owed.as_ref(), taken).await?;
+            self.state = State::Waiting;
+            match finish {
+                None => return Ok(false),
+                Some(Finish::Gone) => return Err(disconnected()),
+                Some(Finish::Conflict(_)) => {}
+                Some(Finish::Written) => {
+                    self.state = State::Stored;
+                    owed.into_iter().for_each(|owed| revocation::settle_soon(core, owed));
+                    return Ok(true);
+                }
+            }
+            (condition, owed) = (Condition::Absent, None);
+            if let Some(old) = load_leniently(core, &self.key).await? {
+                match self.fate_of(core, registered, &old).await? {
+                    Fate::Goes(owes) => (condition, owed) = (Condition::Version(old.version()), owes),
+                    Fate::Stays(own_slot) => self.key.slot = own_slot,
+                }
+            }
+        }
+        Err(contended(&self.key))
+    }
+
+    fn incarnate(&mut self, core: &Core) -> Result<Incarnation, Error> {
+        Ok(*self.incarnation.insert(Incarnation::random(&*core.entropy)?))
+    }
+
+    /// Whether a write that seemed to fail may have stored it.
+    pub(super) const fn may_stand(&self) -> bool {
+        matches!(self.state, State::InDoubt { .. })
+    }
+
+    /// Whether it may have done so in another's place, which cannot be brought back.
+    pub(super) const fn may_replace(&self) -> bool {
+        matches!(self.state, State::InDoubt { replacing: true })
     }
 
     /// Writes it in the place of the other, which goes in the same step; if there is one.
@@ -96,11 +153,14 @@ impl Candidate {
         Grant::of(&self.new.tokens)
     }
 
-    /// Sees to it that the store does not have it. Answers whether its revocation is owed.
+    /// Sees to it that the store does not have it, unless another may have gone for it. Answers whether its revocation is
+    /// owed.
     pub(super) async fn take_back(&self, core: &Arc<Core>, disconnected: bool) -> Result<bool, Error> {
         match self.incarnation {
-            Some(incarnation) => withdraw(core, &self.key, incarnation, disconnected).await,
-            None => Ok(false),
+            Some(incarnation) if !self.may_replace() => {
+                withdraw(core, &self.key, incarnation, disconnected).await
+            }
+            _ => Ok(false),
         }
     }
 

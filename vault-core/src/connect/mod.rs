@@ -18,6 +18,7 @@ mod judge;
 mod keep;
 mod redeem;
 mod start;
+mod stow;
 mod target;
 
 pub use self::binding::SessionBinding;

@@ -128,6 +128,10 @@ pub(super) fn cancelled(why: &'static str) -> Error {
     Error::new(ErrorKind::FlowCancelled, why)
 }
 
+pub(super) fn disconnected() -> Error {
+    cancelled("the user disconnected while the code was exchanged or the connection stored")
+}
+
 fn check_time(core: &Core, record: &FlowRecord, flow: &Flow) -> Result<(), Error> {
     let now = core.now();
     // A wall clock that was set back must not stretch a flow's life.

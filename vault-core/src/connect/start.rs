@@ -18,6 +18,8 @@ use crate::provider::spec::{PkceMode, ScopesCheck, Spec, VarSource};
 use crate::provider::vars::check_vars;
 use crate::store::{FlowInsert, FlowRecord};
 
+const TRIES: usize = 4;
+
 /// An authorization about to start. Made by [`OwnerHandle::connect`](crate::OwnerHandle::connect).
 #[derive(Debug)]
 #[must_use = "nothing happens before `start`"]
@@ -178,6 +180,8 @@ impl Connect {
     }
 }
 
+/// Stores the flow under a data key that outlives it. An erasure in another process destroys the user's, and then
+/// cancels the flows that are there: whichever comes first, one of the two sees the other.
 async fn insert(
     core: &Core,
     key: &ConnectionKey,
@@ -185,8 +189,26 @@ async fn insert(
     state_hash: [u8; 32],
     now: Timestamp,
 ) -> Result<(), Error> {
+    for _ in 0..TRIES {
+        insert_once(core, key, flow, state_hash, now).await?;
+        if core.sealer.confirm_of_user(&context(key, &state_hash)).await? {
+            return Ok(());
+        }
+        if let Some(taken) = core.stores.flows.take(&state_hash, flow.expires_at, now).await? {
+            core.stores.flows.finish(&taken).await?;
+        }
+    }
+    Err(Error::new(ErrorKind::Contended, format!("{} is being erased", key.owner)))
+}
+
+async fn insert_once(
+    core: &Core,
+    key: &ConnectionKey,
+    flow: &Flow,
+    state_hash: [u8; 32],
+    now: Timestamp,
+) -> Result<(), Error> {
     let context = context(key, &state_hash);
-    core.sealer.confirm_of_user(&context).await?;
     let record = FlowRecord {
         state_hash,
         tenant: key.tenant.clone(),

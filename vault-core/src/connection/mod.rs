@@ -16,7 +16,9 @@ use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation};
 use crate::seal::{Context, Purpose};
 use crate::secret::SecretBytes;
-use crate::store::{Bytes, Condition, ConnectionRecord, ConnectionStatus, Put, RevocationRecord};
+use crate::store::{
+    Bytes, Condition, ConnectionRecord, ConnectionStatus, Finish, FlowRecord, Put, RevocationRecord,
+};
 
 /// A whole record from the primary, with its tokens.
 #[derive(Debug)]
@@ -140,13 +142,25 @@ impl Core {
         }
     }
 
-    /// To be called before anything of a new connection is sealed.
-    pub(crate) async fn confirm_data_key(
+    /// Writes the record of a connect with the end of its flow, as [`put`](Self::put) writes; `None` where the store cannot.
+    pub(crate) async fn put_and_finish(
         &self,
-        key: &ConnectionKey,
-        incarnation: Incarnation,
-    ) -> Result<(), Error> {
-        self.sealer.confirm(&summary_context(key, incarnation)).await
+        record: &ConnectionRecord,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+        taken: &FlowRecord,
+    ) -> Result<Option<Finish>, Error> {
+        if !self.finishes_in_one_step {
+            return Ok(None);
+        }
+        let error = match self.stores.connections.put_and_finish(record, condition, owed, taken).await {
+            Err(error) if error.is_retryable() => error,
+            done => return Ok(done?),
+        };
+        match self.stores.connections.get(&record.key).await {
+            Ok(Some(found)) if found.version == record.version => Ok(Some(Finish::Written)),
+            _ => Err(error.into()),
+        }
     }
 
     /// Seals `tokens` into `record.credential`, for the record's status, incarnation and generation.

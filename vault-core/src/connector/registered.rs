@@ -173,6 +173,7 @@ impl Core {
         let plain = SecretBytes::new(postcard::to_allocvec(registration).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, "the connector cannot be encoded").with_source(error)
         })?);
+        // One that is gone is replaced by the seal that follows.
         self.sealer.confirm(&context(record)).await?;
         self.sealer.seal(&context(record), plain.expose_secret()).await
     }

@@ -106,15 +106,16 @@ impl DataKeys {
         }
     }
 
-    /// Drops the keys of `scope` from memory unless the store still has the one that seals: it may have been emptied, or
-    /// another process have destroyed them.
-    pub(super) async fn confirm(&self, scope: &KeyScope) -> Result<(), Error> {
-        let Some(active) = self.active.get(scope) else { return Ok(()) };
-        match self.load(scope).await? {
-            Some((list, _)) if list.0.iter().any(|key| key.id == active.id) => {}
-            _ => self.forget(scope),
+    /// Whether the store still has the key that seals for `scope`. It may have been emptied, or another process have
+    /// destroyed the keys: they leave memory then.
+    pub(super) async fn confirm(&self, scope: &KeyScope) -> Result<bool, Error> {
+        let Some(active) = self.active.get(scope) else { return Ok(true) };
+        let there = self.load(scope).await?;
+        let is_there = there.is_some_and(|(list, _)| list.0.iter().any(|key| key.id == active.id));
+        if !is_there {
+            self.forget(scope);
         }
-        Ok(())
+        Ok(is_there)
     }
 
     /// Drops the keys of `scope` from memory.

@@ -130,24 +130,24 @@ impl Sealer {
         self.keys.restore_canary().await
     }
 
-    /// To be called before the first value of a new record is sealed: makes sure that the store still has the data key
-    /// under which this process seals for `context`. What were sealed under one that is gone would never open again.
-    /// One store call, unless the key is not in memory yet.
+    /// Whether the store still has the data key under which this process seals for `context`. What is sealed under one
+    /// that is gone never opens again: it leaves memory then, and the next seal uses another. One store call, unless the
+    /// key is not in memory yet.
     ///
     /// # Errors
     /// [`ErrorKind::CorruptRecord`] when the scope's keys do not decode, and whatever the store reports.
     ///
     /// # Cancel safety
     /// Nothing is changed but the keys in memory.
-    pub async fn confirm(&self, context: &Context<'_>) -> Result<(), Error> {
+    pub async fn confirm(&self, context: &Context<'_>) -> Result<bool, Error> {
         self.keys.confirm(&self.home(context)).await
     }
 
     /// The same for what is not kept for long: only a user's own key is destroyed while its user may come back.
-    pub(crate) async fn confirm_of_user(&self, context: &Context<'_>) -> Result<(), Error> {
+    pub(crate) async fn confirm_of_user(&self, context: &Context<'_>) -> Result<bool, Error> {
         match self.home(context) {
             home @ KeyScope::User(..) => self.keys.confirm(&home).await,
-            _ => Ok(()),
+            _ => Ok(true),
         }
     }
 

@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use super::{
     Changes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectionWatch,
-    ConnectorRecord, ConnectorStore, FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore,
-    LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord,
-    StoreError, Version,
+    ConnectorRecord, ConnectorStore, Finish, FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope,
+    KeyStore, LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, NamedPut, Page, Paged, Put,
+    RevocationRecord, StoreError, Version,
 };
 use crate::clock::Timestamp;
 use crate::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
@@ -59,6 +59,15 @@ macro_rules! forward {
                 release: Option<LeaseHolder>,
             ) -> Result<Put> {
                 (**self).put(record, condition, owed, release).await
+            }
+            async fn put_and_finish(
+                &self,
+                record: &ConnectionRecord,
+                condition: Condition,
+                owed: Option<&RevocationRecord>,
+                taken: &FlowRecord,
+            ) -> Result<Option<Finish>> {
+                (**self).put_and_finish(record, condition, owed, taken).await
             }
             async fn delete(
                 &self,

@@ -40,9 +40,9 @@ pub use bytes::Bytes;
 
 pub use self::error::{StoreError, StoreErrorKind};
 pub use self::record::{
-    Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectorRecord, Cursor, FlowInsert,
-    FlowRecord, KeyRecord, KeyScope, Lease, LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, NamedPut,
-    Page, Paged, Put, RevocationRecord, Version,
+    Condition, ConnectionFilter, ConnectionRecord, ConnectionStatus, ConnectorRecord, Cursor, Finish,
+    FlowInsert, FlowRecord, KeyRecord, KeyScope, Lease, LeaseAcquire, LeaseHeld, LeaseHolder,
+    ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, Version,
 };
 pub use self::watch::{Change, Changes, ConnectionWatch};
 use crate::clock::Timestamp;
@@ -106,6 +106,23 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
         owed: Option<&RevocationRecord>,
         release: Option<LeaseHolder>,
     ) -> Result<Put, StoreError>;
+
+    /// As [`put`](Self::put), with the end of the flow that this connection comes of: in the same atomic step, and only
+    /// if that is there as [`FlowStore::take`] answered with it. Whoever [cancels](FlowStore::cancel) it thus either keeps
+    /// the record from being written, or finds it. The two are of one owner.
+    ///
+    /// Called only [where one value is both](Stores::finish_in_one_step) the [`ConnectionStore`] and the [`FlowStore`].
+    /// `None`, and nothing else, from a store that cannot do both in one step, and from a wrapper of several stores where
+    /// theirs are apart: the flow is [finished](FlowStore::finish) by itself then.
+    async fn put_and_finish(
+        &self,
+        _record: &ConnectionRecord,
+        _condition: Condition,
+        _owed: Option<&RevocationRecord>,
+        _taken: &FlowRecord,
+    ) -> Result<Option<Finish>, StoreError> {
+        Ok(None)
+    }
 
     /// Removes the record and its lease, and stores `owed`, if the record stands at `version`.
     /// [`Put::Written`] when it did, [`Put::Conflict`] with what is there otherwise.
@@ -188,14 +205,15 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
 ///
 /// # Contract
 /// A flow that was taken stays behind as taken: under its hash, counted for the cap, until its taker finishes it or it is
-/// cancelled or expires. A `cancel` thus reaches what is still being done for it, and `finish` tells its taker.
+/// cancelled or expires. A `cancel` thus reaches what is still being done for it, and `finish`, or
+/// [`ConnectionStore::put_and_finish`], tells its taker.
 ///
 /// # Time
 /// A flow lives for `expires_at - now` from its insert, both as the caller gave them; that may be longer than the
 /// storage can express, and counts as its longest then. Storage that expires entries by itself (Redis) measures this
 /// span on its own clock; storage that does not keeps the flow until a purge whose `now` is at or after `expires_at`.
 /// So it does with what `take` leaves, from the take. What has expired may thus be gone at any time; an unexpired flow
-/// goes only by `cancel`, and by `finish` after a `take`.
+/// goes only by `cancel`, and by `finish` or `put_and_finish` after a `take`.
 #[async_trait]
 pub trait FlowStore: fmt::Debug + Send + Sync + 'static {
     /// Stores a flow if no other has its hash and there are fewer than `cap` unexpired flows (`expires_at` after `now`) of
@@ -269,6 +287,12 @@ pub struct Stores {
 }
 
 impl Stores {
+    /// Whether flows and connections are one value, which may then [change both in one step](ConnectionStore::put_and_finish).
+    #[must_use]
+    pub fn finish_in_one_step(&self) -> bool {
+        Arc::as_ptr(&self.flows).addr() == Arc::as_ptr(&self.connections).addr()
+    }
+
     /// One backend for all four.
     pub fn from_backend<B: ConnectorStore + ConnectionStore + FlowStore + KeyStore>(backend: B) -> Self {
         let backend = Arc::new(backend);

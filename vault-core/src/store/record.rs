@@ -59,6 +59,19 @@ pub enum Put {
     Written,
 }
 
+/// How a conditional write that ends a flow ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+#[expect(clippy::exhaustive_enums, reason = "callers must handle every outcome")]
+pub enum Finish {
+    /// The flow is not there as it was taken, whatever else is. Nothing was written.
+    Gone,
+    /// The condition did not hold: nothing was written, and the flow is still there. The version that is there, if any.
+    Conflict(Option<Version>),
+    /// Written, and the flow has ended.
+    Written,
+}
+
 /// How a conditional write of a record with a unique name ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]

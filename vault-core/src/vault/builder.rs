@@ -204,6 +204,8 @@ impl VaultBuilder {
         let http = self.http.ok_or_else(|| missing("http"))?;
         check(&self.settings)?;
         self.cache.as_ref().map_or(Ok(()), check_cache)?;
+        // Before the cache is put in front of one of them.
+        let finishes_in_one_step = stores.finish_in_one_step();
         let sealer = Sealer::start(keys, Arc::clone(&stores.keys), Arc::clone(&self.entropy)).await?;
         let sealer = sealer.with_data_key_scope(self.key_scope);
         let mut process = [0; 16];
@@ -220,6 +222,7 @@ impl VaultBuilder {
         let discovery = Discovery::new(Arc::clone(&http), Arc::clone(&clock), timeout);
         let jwks = Jwks::new(Arc::clone(&http), Arc::clone(&clock), timeout);
         let core = Arc::new(Core {
+            finishes_in_one_step,
             stores,
             sealer,
             http,

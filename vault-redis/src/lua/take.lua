@@ -4,5 +4,5 @@ local flow = redis.call('GET', KEYS[1])
 if not flow or string.sub(flow, 1, #ARGV[1]) == ARGV[1] then
   return false
 end
-redis.call('SET', KEYS[1], ARGV[1] .. flow, 'PX', ARGV[2])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return flow

@@ -1,10 +1,20 @@
 -- Compares and swaps a record together with its index entries and whatever is written with it. Where it had a credential
 -- and that changes or goes, the id at the end of its key is told on the channel that is called as the index.
--- KEYS: the shard's index, the record, more records to write.
+-- KEYS: the shard's index, the record, more records to write; last, if a flow is to end, its owner's places.
 -- ARGV: the version that must be there ('' for none, '*' for any), the length of the unique part of the record's moving
---   entry (0: nothing is unique), the holder and the fence of the lease to free ('' for none), then for each record: its moving entry ('' for none), how many fixed entries it has
+--   entry (0: nothing is unique), the holder and the fence of the lease to free ('' for none), the place that must be
+--   there, and goes ('' for none), then for each record: its moving entry ('' for none), how many fixed entries it has
 --   and these, how many fields and values it has and these (0: the record is to go).
--- Answers 1 when written, 0 when the unique part is another's, otherwise the version that is there ('' for none).
+-- Answers 1 when written, 0 when the unique part is another's, -1 when the place is not there, otherwise the version that
+-- is there ('' for none).
+local place, places = ARGV[5], nil
+if place ~= '' then
+  places = table.remove(KEYS)
+  if not redis.call('ZSCORE', places, place) then
+    return -1
+  end
+end
+
 local there = redis.call('HMGET', KEYS[2], 'version', 'credential')
 local version, credential = there[1] or '', there[2]
 if version ~= ARGV[1] and (ARGV[1] ~= '*' or version == '') then
@@ -13,14 +23,14 @@ end
 
 local unique = tonumber(ARGV[2])
 if unique > 0 then
-  local name = string.sub(ARGV[5], 1, unique)
+  local name = string.sub(ARGV[6], 1, unique)
   local taken = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. name, '(' .. name .. '\127', 'LIMIT', 0, 1)[1]
-  if taken and taken ~= ARGV[5] then
+  if taken and taken ~= ARGV[6] then
     return 0
   end
 end
 
-local at = 5
+local at = 6
 local function list()
   local first = at + 1
   at = first + tonumber(ARGV[at])
@@ -73,5 +83,8 @@ for i = 2, #KEYS do
 end
 if #gone > 0 then
   redis.call('ZREM', KEYS[1], unpack(gone))
+end
+if places then
+  redis.call('ZREM', places, place)
 end
 return 1

@@ -59,6 +59,7 @@ impl Postgres {
             now: "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)",
             // The locks end with the statement.
             skip_locked: "FOR UPDATE SKIP LOCKED",
+            locked: "FOR UPDATE",
         }
     }
 

@@ -38,6 +38,7 @@ impl Sqlite {
             prefix: "vault_".to_owned(),
             now: "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)",
             skip_locked: "",
+            locked: "",
         }
     }
 
@@ -119,6 +120,9 @@ async fn in_transaction(
     };
     if let Some(owed) = owed {
         query(&steps.owe, owed).execute(&mut *tx).await?;
+    }
+    if let Some(end) = &steps.end {
+        query(end, values).execute(&mut *tx).await?;
     }
     tx.commit().await?;
     Ok(Outcome::Written(written))

@@ -4,22 +4,24 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, LeaseAcquire, LeaseHeld,
-    LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, Version,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, Finish, FlowRecord, LeaseAcquire,
+    LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, Version,
 };
 
 use super::leases::fence_column;
-use super::{Result, after, conflict, owed, paged, rows_for, settle};
+use super::{Result, after, conflict, flows, owed, paged, rows_for, settle};
 use crate::SqlStore;
 use crate::engine::{Access, Dialect, Engine, Guarded, Statement, Value, assignments, parameters, values};
-use crate::record::{Fields as _, connection, owed as owed_record, owner_columns};
+use crate::record::{Fields, connection, owed as owed_record, owner_columns};
 
 #[derive(Debug)]
 pub(super) struct Statements {
     read: Statement,
     get: Statement,
     insert: Guarded,
+    insert_finishing: Guarded,
     update: Guarded,
+    update_finishing: Guarded,
     update_releasing: Guarded,
     delete: Guarded,
     list: Statement,
@@ -35,13 +37,23 @@ impl Statements {
         let (columns, count) = (connection::COLUMNS.join(", "), connection::COLUMNS.len());
         let probe = format!("(SELECT version FROM {table} WHERE id = $1) AS version");
         let owe = |after: usize, from: &str| owed::insert(dialect, after, from);
-        let update = |more: &str, parameters| {
-            let write = format!(
-                "UPDATE {table} SET {}{more} WHERE id = $1 AND version = ${} RETURNING version AS written",
-                assignments(&connection::COLUMNS),
-                count + 1
-            );
+        let update = |more: &str| {
+            let assignments = assignments(&connection::COLUMNS);
+            format!("UPDATE {table} SET {assignments}{more} WHERE id = $1 AND version = ${}", count + 1)
+        };
+        let updating = |more: &str, parameters| {
+            let write = format!("{} RETURNING version AS written", update(more));
             Guarded::new("updating a connection", &write, parameters, &probe, owe)
+        };
+        let finishing = |write: &str, rest: &str, flow: usize| {
+            let flows = flows::taken(dialect, flow);
+            let write = format!(
+                "{write} EXISTS (SELECT 1 {flows} {}) {rest} RETURNING version AS written",
+                dialect.locked
+            );
+            let probe = format!("{probe}, (SELECT count(*) {flows}) AS flows");
+            let end = format!("DELETE {flows}");
+            Guarded::ending("storing what was connected", &write, flow, &probe, owe, Some(&end))
         };
         Self {
             read: Statement::new(
@@ -63,8 +75,14 @@ impl Statements {
                 &probe,
                 owe,
             ),
-            update: update("", count + 1),
-            update_releasing: update(&released(count + 2, count + 3), count + 3),
+            insert_finishing: finishing(
+                &format!("INSERT INTO {table} ({columns}) SELECT {} WHERE", parameters(count, 0)),
+                "ON CONFLICT (id) DO NOTHING",
+                count + 1,
+            ),
+            update: updating("", count + 1),
+            update_finishing: finishing(&format!("{} AND", update("")), "", count + 2),
+            update_releasing: updating(&released(count + 2, count + 3), count + 3),
             delete: Guarded::new(
                 "deleting a connection",
                 &format!("DELETE FROM {table} WHERE id = $1 AND version = $2 RETURNING version AS written"),
@@ -142,7 +160,33 @@ impl<E: Engine> ConnectionStore for SqlStore<E> {
                 &sql.update_releasing
             }
         };
-        self.write(guarded, &values, condition, owed).await
+        self.write(guarded, &values, owed, Put::Written, conflicting(condition)).await
+    }
+
+    async fn put_and_finish(
+        &self,
+        record: &ConnectionRecord,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+        taken: &FlowRecord,
+    ) -> Result<Option<Finish>> {
+        let (id, taken) = (record.key.digest(), flows::taken_hash(&taken.state_hash));
+        let mut values = connection::values(record, &id)?.to_vec();
+        let guarded = match condition {
+            Condition::Absent => &self.sql.connections.insert_finishing,
+            Condition::Version(version) => {
+                values.push(version.as_i64().into());
+                &self.sql.connections.update_finishing
+            }
+        };
+        values.push((&taken).into());
+        let refused = |row: &E::Row| {
+            if row.int("flows")? == 0 {
+                return Ok(Some(Finish::Gone));
+            }
+            Ok(conflict(row, condition)?.map(Finish::Conflict))
+        };
+        self.write(guarded, &values, owed, Finish::Written, refused).await.map(Some)
     }
 
     async fn delete(
@@ -153,7 +197,8 @@ impl<E: Engine> ConnectionStore for SqlStore<E> {
     ) -> Result<Put> {
         let id = key.digest();
         let values = values![&id, version.as_i64()];
-        self.write(&self.sql.connections.delete, &values, Condition::Version(version), owed).await
+        let refused = conflicting(Condition::Version(version));
+        self.write(&self.sql.connections.delete, &values, owed, Put::Written, refused).await
     }
 
     async fn list(&self, filter: &ConnectionFilter, page: &Page) -> Result<Paged<ListedConnection>> {
@@ -236,17 +281,21 @@ impl<E: Engine> ConnectionStore for SqlStore<E> {
 }
 
 impl<E: Engine> SqlStore<E> {
-    async fn write(
+    async fn write<T: Copy + Send + Sync>(
         &self,
         guarded: &Guarded,
         values: &[Value<'_>],
-        condition: Condition,
         owed: Option<&RevocationRecord>,
-    ) -> Result<Put> {
+        written: T,
+        refused: impl Fn(&E::Row) -> Result<Option<T>> + Send,
+    ) -> Result<T> {
         let connection = owed.map(|owed| owed.key.digest());
         let owed = owed.zip(connection.as_ref()).map(|(owed, id)| owed_record::values(owed, id));
         let owed = owed.as_ref().map(|values| values.as_slice());
-        let refused = |row: &E::Row| Ok(conflict(row, condition)?.map(Put::Conflict));
-        settle(&self.engine, guarded, values, owed, |_| Ok(Put::Written), refused).await
+        settle(&self.engine, guarded, values, owed, |_| Ok(written), refused).await
     }
+}
+
+fn conflicting<R: Fields>(condition: Condition) -> impl Fn(&R) -> Result<Option<Put>> + Send {
+    move |row| Ok(conflict(row, condition)?.map(Put::Conflict))
 }

@@ -66,7 +66,7 @@ impl Statements {
             ),
             finish: Statement::new(
                 "finishing a flow",
-                format!("DELETE FROM {table} WHERE state_hash = $1 RETURNING 1"),
+                format!("DELETE {} RETURNING 1", self::taken(dialect, 1)),
             ),
             cancel: Statement::new("cancelling flows", format!("{cancel} RETURNING 1")),
             cancel_of_connector: Statement::new(
@@ -90,7 +90,7 @@ impl Statements {
 impl<E: Engine> FlowStore for SqlStore<E> {
     async fn insert(&self, record: &FlowRecord, cap: u32, now: Timestamp) -> Result<FlowInsert> {
         let mut values = flow::values(record).to_vec();
-        let taken = taken(&record.state_hash);
+        let taken = taken_hash(&record.state_hash);
         values.extend(values![now.as_millis(), i64::from(cap), &taken]);
         let inserted = |_: &E::Row| Ok(FlowInsert::Inserted);
         settle(&self.engine, &self.sql.flows.insert, &values, None, inserted, refused).await
@@ -102,7 +102,7 @@ impl<E: Engine> FlowStore for SqlStore<E> {
         until: Timestamp,
         _now: Timestamp,
     ) -> Result<Option<FlowRecord>> {
-        let taken = taken(state_hash);
+        let taken = taken_hash(state_hash);
         let values = values![state_hash, &taken, until.as_millis()];
         let rows = self.engine.rows(Access::Write, &self.sql.flows.take, &values).await?;
         let flow = rows.first().map(flow::record).transpose()?;
@@ -110,7 +110,7 @@ impl<E: Engine> FlowStore for SqlStore<E> {
     }
 
     async fn finish(&self, flow: &FlowRecord) -> Result<bool> {
-        let taken = taken(&flow.state_hash);
+        let taken = taken_hash(&flow.state_hash);
         Ok(self.changed(&self.sql.flows.finish, &values![&taken]).await? > 0)
     }
 
@@ -133,9 +133,14 @@ impl<E: Engine> FlowStore for SqlStore<E> {
     }
 }
 
+/// The flow that was taken, by a parameter of that number, which is its [`taken_hash`].
+pub(super) fn taken(dialect: &Dialect, parameter: usize) -> String {
+    format!("FROM {} WHERE state_hash = ${parameter}", dialect.table("flows"))
+}
+
 /// What a flow is named once it was taken, so that no second take finds it: every bit the other way. No state hashes to
 /// that, as none to any other given value.
-fn taken(state_hash: &[u8; 32]) -> [u8; 32] {
+pub(super) fn taken_hash(state_hash: &[u8; 32]) -> [u8; 32] {
     state_hash.map(|byte| !byte)
 }
 

@@ -167,11 +167,13 @@ pub async fn s15_a_dropped_flow_call_is_whole_or_nothing(store: &dyn FlowStore) 
 
         let taken = drop_after(polls, store.take(&record.state_hash, record.expires_at, NOW)).await;
         let again = store.take(&record.state_hash, record.expires_at, NOW).await.expect(WORKS);
+        let answered = taken.is_some() || again.is_some();
         assert!(again.is_none_or(|again| taken.is_none() && again == record));
         let finished = drop_after(polls, store.finish(&record)).await;
         let again = store.finish(&record).await.expect(WORKS);
+        // Of a take that was dropped half way nobody has the flow, to finish it.
         assert!(
-            finished.as_ref().is_none_or(|done| matches!(done, Ok(true)) && !again),
+            finished.as_ref().is_none_or(|done| matches!(done, Ok(true)) && !again) || !answered,
             "it is finished once"
         );
         assert!(!store.finish(&record).await.expect(WORKS));

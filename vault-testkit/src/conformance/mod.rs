@@ -30,6 +30,7 @@ pub mod cancel;
 pub mod connections;
 pub mod connectors;
 pub mod deletion;
+pub mod finishing;
 mod fixture;
 pub mod flows;
 pub mod handles;
@@ -145,6 +146,13 @@ macro_rules! conformance {
         ]);
         $crate::conformance!(@ $backend: stores [
             retries::s03_whichever_call_fails_a_retry_ends_with_one_effect
+            finishing::a_write_ends_the_flow_that_it_comes_of
+            finishing::a_write_that_conflicts_ends_no_flow
+            finishing::a_flow_that_is_gone_forbids_the_write
+            finishing::v06_a_cancel_keeps_a_connection_away_or_finds_it
+            finishing::v06_a_cancel_reaches_a_flow_that_is_being_taken
+            finishing::c08_a_race_of_two_flows_to_one_place_loses_neither
+            finishing::s15_a_dropped_write_that_ends_a_flow_is_whole_or_nothing
         ]);
         $crate::conformance!(@ $backend: handles [
             handles::s16_two_handles_share_one_store

@@ -7,8 +7,8 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
     Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, ConnectorRecord, ConnectorStore,
-    FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld, LeaseHolder,
-    ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
+    Finish, FlowInsert, FlowRecord, FlowStore, KeyRecord, KeyScope, KeyStore, LeaseAcquire, LeaseHeld,
+    LeaseHolder, ListedConnection, NamedPut, Page, Paged, Put, RevocationRecord, StoreError, Version,
 };
 
 use super::FaultStore;
@@ -17,7 +17,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 
 macro_rules! forward {
     ($($trait:ident of $field:ident {
-        $($method:ident($($arg:ident: $type:ty),*) -> $out:ty $(, told by $told:ident)?;)*
+        $($method:ident($($arg:ident: $type:ty),*) -> $out:ty $(, told by $told:ident)? $(, if $can:ident)?;)*
         $(@ $($more:tt)*)?
     })*) => {
         /// Every name that a fault can be asked for by.
@@ -28,6 +28,9 @@ macro_rules! forward {
             #[deny(clippy::missing_trait_methods)]
             impl $trait for FaultStore {
                 $(async fn $method(&self, $($arg: $type),*) -> Result<$out> {
+                    $(if !self.inner.$can() {
+                        return Ok(None);
+                    })?
                     let name = concat!(stringify!($field), ".", stringify!($method));
                     let answer = self.call(name, self.inner.$field.$method($($arg),*)).await;
                     $(let answer = answer.map(|said| self.$told(said));)?
@@ -56,6 +59,12 @@ forward! {
             owed: Option<&RevocationRecord>,
             release: Option<LeaseHolder>
         ) -> Put;
+        put_and_finish(
+            record: &ConnectionRecord,
+            condition: Condition,
+            owed: Option<&RevocationRecord>,
+            taken: &FlowRecord
+        ) -> Option<Finish>, if finish_in_one_step;
         delete(key: &ConnectionKey, version: Version, owed: Option<&RevocationRecord>) -> Put;
         list(filter: &ConnectionFilter, page: &Page) -> Paged<ListedConnection>;
         due(before: Timestamp, limit: u32) -> Vec<ConnectionKey>;
