@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::core::Core;
+use crate::ending::Outcome;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::{ConnectionKey, Incarnation};
@@ -30,6 +31,17 @@ pub enum Disconnected {
     Unsupported,
 }
 
+impl From<Outcome> for Disconnected {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Pending => Self::Pending,
+            Outcome::Revoked => Self::Revoked,
+            Outcome::StillShared => Self::StillShared,
+            Outcome::Unsupported => Self::Unsupported,
+        }
+    }
+}
+
 pub(crate) async fn disconnect(core: &Arc<Core>, key: ConnectionKey) -> Result<Disconnected, Error> {
     let task = Arc::clone(core);
     core.detached(async move {
@@ -42,7 +54,7 @@ pub(crate) async fn disconnect(core: &Arc<Core>, key: ConnectionKey) -> Result<D
         let audited = task.audit(Event::Disconnected { key }).await;
         // Whatever the audit trail has: what is owed is paid.
         let outcome = match removed {
-            Removed::Owing(owed) => settle(&task, *owed).await.outcome,
+            Removed::Owing(owed) => settle(&task, *owed).await.outcome.into(),
             Removed::Nothing | Removed::Unrevocable => Disconnected::Unsupported,
         };
         audited.map(|()| outcome)

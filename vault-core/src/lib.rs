@@ -105,6 +105,7 @@ mod connection;
 pub mod connector;
 mod core;
 mod disconnect;
+mod ending;
 pub mod entropy;
 mod erase;
 mod error;

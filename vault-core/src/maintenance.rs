@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::Core;
-use crate::disconnect::Disconnected;
+use crate::ending::Outcome;
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::{ConnectionKey, RevocationId};
@@ -146,7 +146,7 @@ impl Due for Revocations {
 
     async fn run(core: Arc<Core>, record: RevocationRecord) -> Verdict {
         match claim_and_settle(&core, record).await {
-            Ok(Some(settled)) if settled.outcome != Disconnected::Pending => Verdict::Done,
+            Ok(Some(settled)) if settled.outcome != Outcome::Pending => Verdict::Done,
             Ok(Some(settled)) if settled.asked().is_some() => Verdict::Hold,
             _ => Verdict::Failed,
         }

@@ -9,19 +9,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connection::{Loaded, TokenSet};
+use crate::connection::Loaded;
 use crate::connector::{Registered, Registration};
 use crate::core::Core;
-use crate::disconnect::Disconnected;
+use crate::ending::{Grant, Outcome, end};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::{ConnectionKey, RevocationId};
-use crate::oauth::{RevokeOutcome, RevokeTokens, TokenReply};
-use crate::provider::spec::{GrantConcurrency, Radius};
 use crate::refresh::schedule::jittered;
 use crate::seal::{Context, Purpose};
 use crate::secret::{SecretBytes, SecretString};
-use crate::store::{ConnectionFilter, ConnectionStatus, Page, RevocationRecord, Version};
+use crate::store::{RevocationRecord, Version};
 
 /// While one process revokes, others leave the record alone for so long.
 const CLAIM: Duration = Duration::from_secs(60);
@@ -151,7 +149,7 @@ pub(crate) async fn claim_and_settle(
 
 /// How a try to revoke ended, and what failed if it did.
 pub(crate) struct Settled {
-    pub(crate) outcome: Disconnected,
+    pub(crate) outcome: Outcome,
     pub(crate) error: Option<Error>,
 }
 
@@ -173,8 +171,8 @@ pub(crate) async fn settle(core: &Core, record: RevocationRecord) -> Settled {
         }
     };
     match outcome {
-        Disconnected::Revoked => core.report(&Event::Revoked { key: record.key.clone() }),
-        Disconnected::Unsupported => abandoned(core, &record),
+        Outcome::Revoked => core.report(&Event::Revoked { key: record.key.clone() }),
+        Outcome::Unsupported => abandoned(core, &record),
         _ => {}
     }
     if let Err(error) = core.stores.connections.delete_owed(&record.key, record.id).await {
@@ -184,7 +182,7 @@ pub(crate) async fn settle(core: &Core, record: RevocationRecord) -> Settled {
     Settled { outcome, error: None }
 }
 
-async fn revoke(core: &Core, record: &RevocationRecord) -> Result<Disconnected, Error> {
+async fn revoke(core: &Core, record: &RevocationRecord) -> Result<Outcome, Error> {
     let plain = core.sealer.open(&context(record), &record.sealed).await?;
     let owed: Owed = postcard::from_bytes(plain.expose_secret()).map_err(|error| {
         Error::new(ErrorKind::CorruptRecord, "an owed revocation does not decode").with_source(error)
@@ -210,135 +208,12 @@ async fn revoke(core: &Core, record: &RevocationRecord) -> Result<Disconnected, 
     end(core, &record.key, &registered, grant).await
 }
 
-/// Revokes tokens that were never stored, or whose record may not be: one try, and nothing stays owed.
-pub(crate) async fn revoke_unstored(
-    core: &Core,
-    key: &ConnectionKey,
-    registered: &Registered,
-    grant: Grant<'_>,
-) {
-    match end(core, key, registered, grant).await {
-        Ok(Disconnected::Revoked) => core.report(&Event::Revoked { key: key.clone() }),
-        Ok(Disconnected::StillShared) => {}
-        _ => core.report(&Event::RevocationAbandoned { key: key.clone(), attempts: 1 }),
-    }
-}
-
-/// What ends at the provider.
-pub(crate) struct Grant<'a> {
-    client_id: &'a str,
-    account: Option<&'a str>,
-    access: Option<SecretString>,
-    refresh: Option<SecretString>,
-    alternates: Vec<SecretString>,
-    config: BTreeMap<String, String>,
-}
-
-impl<'a> Grant<'a> {
-    /// Without what else the connection may have been given before.
-    pub(crate) fn of(tokens: &'a TokenSet) -> Self {
-        Self {
-            client_id: &tokens.grant.client_id,
-            account: tokens.grant.account.as_deref(),
-            access: tokens.default_access().map(|access| SecretString::new(&access.token)),
-            refresh: tokens.refresh_token.as_ref().map(SecretString::new),
-            alternates: Vec::new(),
-            config: tokens.config.iter().cloned().collect(),
-        }
-    }
-
-    /// Whose account it is, nobody knows yet.
-    pub(crate) fn issued(client_id: &'a str, config: &BTreeMap<String, String>, reply: &TokenReply) -> Self {
-        let config = config.iter().chain(&reply.config);
-        Self {
-            client_id,
-            account: None,
-            access: Some(SecretString::new(reply.access_token.expose_secret())),
-            refresh: reply.refresh_token.as_ref().map(|token| SecretString::new(token.expose_secret())),
-            alternates: Vec::new(),
-            config: config.map(|(name, value)| (name.clone(), value.clone())).collect(),
-        }
-    }
-}
-
-async fn end(
-    core: &Core,
-    key: &ConnectionKey,
-    registered: &Registered,
-    grant: Grant<'_>,
-) -> Result<Disconnected, Error> {
-    let spec = registered.provider.spec();
-    if spec.revoke.radius != Radius::Token || spec.grants.concurrency == GrantConcurrency::Shared {
-        match sharing(core, key, grant.client_id, grant.account).await? {
-            Sharing::None => {}
-            Sharing::Known => return Ok(Disconnected::StillShared),
-            Sharing::Possible => {
-                core.report(&Event::RevocationAbandoned { key: key.clone(), attempts: 0 });
-                return Ok(Disconnected::StillShared);
-            }
-        }
-    }
-    let endpoints = registered.endpoints(core, &grant.config).await?;
-    let tokens = RevokeTokens { access: grant.access.as_ref(), refresh: grant.refresh.as_ref() };
-    let client = registered.client(core, &endpoints);
-    let alternates =
-        grant.alternates.iter().map(|refresh| RevokeTokens { access: None, refresh: Some(refresh) });
-    for tokens in std::iter::once(tokens).chain(alternates) {
-        match client.revoke(tokens).await.map_err(|failure| failure.error)? {
-            RevokeOutcome::Revoked => {}
-            RevokeOutcome::Unsupported => return Ok(Disconnected::Unsupported),
-        }
-    }
-    Ok(Disconnected::Revoked)
-}
-
-/// Whether other connections have a grant too.
-enum Sharing {
-    None,
-    /// Of one of them the account is not known: it may be the same.
-    Possible,
-    Known,
-}
-
-/// Whether revoking would end a connection that this owner has now: same client, same account, and a provider that
-/// revokes more than the one token, or gives the same one again. Asked right before revoking, not at the disconnect: the
-/// user may have connected the account again while the revocation was owed, and of two siblings that go at once the last
-/// must see that it is.
-async fn sharing(
-    core: &Core,
-    gone: &ConnectionKey,
-    client_id: &str,
-    account: Option<&str>,
-) -> Result<Sharing, Error> {
-    let filter =
-        ConnectionFilter { tenant: gone.tenant.clone(), owner: Some(gone.owner.clone()), connector: None };
-    let (mut page, mut sharing) = (Page::first(100), Sharing::None);
-    loop {
-        let listed = core.stores.connections.list(&filter, &page).await?;
-        for other in listed.items.iter().filter(|other| other.status == ConnectionStatus::Active) {
-            match core.open_summary(&other.key, other.incarnation, &other.summary).await {
-                Ok(summary) if summary.client_id == client_id => match (account, &summary.account) {
-                    (Some(account), Some(other)) if other.id == account => return Ok(Sharing::Known),
-                    (Some(_), Some(_)) => {}
-                    _ => sharing = Sharing::Possible,
-                },
-                Err(error) if error.is_retryable() => return Err(error),
-                _ => {}
-            }
-        }
-        page.after = listed.next;
-        if page.after.is_none() {
-            return Ok(sharing);
-        }
-    }
-}
-
 /// The grant may live on at the provider, and nobody will try again.
 pub(crate) fn abandoned(core: &Core, record: &RevocationRecord) {
     core.report(&Event::RevocationAbandoned { key: record.key.clone(), attempts: record.attempts });
 }
 
-async fn postpone(core: &Core, mut record: RevocationRecord, error: &Error) -> Disconnected {
+async fn postpone(core: &Core, mut record: RevocationRecord, error: &Error) -> Outcome {
     let (now, before) = (core.now(), record.version);
     record.attempts = record.attempts.saturating_add(1);
     // Without its key nothing can be sent, ever.
@@ -348,7 +223,7 @@ async fn postpone(core: &Core, mut record: RevocationRecord, error: &Error) -> D
         if let Err(error) = core.stores.connections.delete_owed(&record.key, record.id).await {
             tracing::debug!(%error, "an abandoned revocation is still on record");
         }
-        return Disconnected::Unsupported;
+        return Outcome::Unsupported;
     }
     let pause = FIRST_RETRY * 2u32.saturating_pow(record.attempts.min(12) - 1);
     let pause = error.retry_after().unwrap_or(pause).clamp(FIRST_RETRY, LONGEST_RETRY);
@@ -361,5 +236,5 @@ async fn postpone(core: &Core, mut record: RevocationRecord, error: &Error) -> D
         }
     }
     core.report(&Event::RevocationPending { key: record.key, attempts: record.attempts });
-    Disconnected::Pending
+    Outcome::Pending
 }

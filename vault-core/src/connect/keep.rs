@@ -9,11 +9,12 @@ use crate::connection::Loaded;
 use crate::connector::{AccountPolicy, Registered};
 use crate::core::Core;
 use crate::disconnect::withdraw;
+use crate::ending::Grant;
 use crate::error::{Error, ErrorKind};
 use crate::id::{ConnectionKey, Incarnation, Slot};
 use crate::provider::spec::Spec;
 use crate::refresh::schedule;
-use crate::revocation::{self, Grant};
+use crate::revocation;
 use crate::store::{
     Condition, ConnectionRecord, ConnectionStatus, Finish, FlowRecord, Put, RevocationRecord, Version,
 };

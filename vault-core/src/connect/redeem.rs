@@ -10,12 +10,12 @@ use super::flow::{self, Flow};
 use super::judge::{New, judge};
 use crate::connector::Registered;
 use crate::core::Core;
+use crate::ending::Grant;
 use crate::error::{Error, ErrorKind, printable};
 use crate::id::{ConnectionKey, Slot};
 use crate::oauth::{self, ExchangeRequest};
 use crate::provider::endpoints::Endpoints;
 use crate::provider::spec::{CallbackMethod, IssMode, Spec};
-use crate::revocation::Grant;
 use crate::secret::SecretString;
 use crate::store::FlowRecord;
 

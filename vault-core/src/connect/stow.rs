@@ -7,10 +7,10 @@ use super::keep::Candidate;
 use super::redeem::disconnected;
 use crate::connector::Registered;
 use crate::core::Core;
+use crate::ending::{Grant, revoke_unstored};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::ConnectionKey;
-use crate::revocation::{Grant, revoke_unstored};
 use crate::store::{FlowRecord, StoreError, StoreErrorKind};
 
 const TRIES: u32 = 3;

@@ -7,10 +7,10 @@ use crate::clock::Timestamp;
 use crate::connection::{Loaded, Summary, TokenSet};
 use crate::connector::Registered;
 use crate::core::Core;
+use crate::ending::{Grant, revoke_unstored};
 use crate::error::Error;
 use crate::event::Event;
 use crate::id::ConnectionKey;
-use crate::revocation::{Grant, revoke_unstored};
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, LeaseHolder, Put, Version};
 
 /// What a provider issued, and all that storing it takes.

@@ -13,7 +13,8 @@ use tokio::task::{JoinError, JoinSet};
 
 use self::payer::{Payer, owed_page};
 use crate::core::Core;
-use crate::disconnect::{Disconnected, Removed, take_away};
+use crate::disconnect::{Removed, take_away};
+use crate::ending::Outcome;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::{ConnectionKey, ConnectorId, TenantId};
@@ -90,12 +91,12 @@ impl RevokeReport {
         self.pending == 0 && self.failures == 0 && self.stopped.is_none()
     }
 
-    fn count(&mut self, outcome: Disconnected) {
+    fn count(&mut self, outcome: Outcome) {
         *match outcome {
-            Disconnected::Pending => &mut self.pending,
-            Disconnected::Revoked | Disconnected::NotConnected => &mut self.revoked,
-            Disconnected::StillShared => &mut self.still_shared,
-            Disconnected::Unsupported => &mut self.unsupported,
+            Outcome::Pending => &mut self.pending,
+            Outcome::Revoked => &mut self.revoked,
+            Outcome::StillShared => &mut self.still_shared,
+            Outcome::Unsupported => &mut self.unsupported,
         } += 1;
     }
 
