@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use vault_core::event::Event;
 use vault_core::id::Slot;
-use vault_core::{Disconnected, ErrorKind};
+use vault_core::{Disconnected, ErrorKind, Provider};
 use vault_testkit::faults::Fault as StoreFault;
 use vault_testkit::simulator::{Endpoint, Fault, TokenState};
 use vault_tests::World;
@@ -102,6 +102,32 @@ async fn v09_a_connect_that_is_being_stored_brings_nothing_back() {
     assert_eq!(rows_of(&world, "alice").await, [0; 4]);
     assert!(!live(&world, "alice"), "what it brought is revoked");
     assert_eq!(world.count_events(|event| matches!(event, Event::Connected { .. })), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v09_a_grant_that_another_connection_may_have_is_counted_as_it_is_told_of() {
+    let world = World::builder()
+        .provider(|simulator| {
+            let toml = simulator.provider_toml().replace("[identity]\nsource = \"userinfo\"\n", "");
+            Provider::from_toml(&format!("{toml}\n[revoke]\nradius = \"grant\"\n")).expect("a provider file")
+        })
+        .start()
+        .await;
+    for slot in ["default", "work"] {
+        let slot = Slot::new(slot).expect("a good slot");
+        world.connect_as(world.connecting("alice").slot(slot), "alice").await.expect("connects");
+    }
+    // While one of them goes, the other is there.
+    world.faults.on_method("connections.delete", 2, StoreFault::Delay(Duration::from_secs(5)));
+    let alice = world.user("alice");
+    let (erased, ()) = tokio::join!(alice.erase(), async {
+        world.until_event(|event| matches!(event, Event::RevocationAbandoned { .. })).await;
+        world.clock.wait_for_sleepers(1).await;
+        world.clock.advance(Duration::from_secs(5));
+    });
+    let erased = world.note(erased).expect("erased");
+    assert_eq!((erased.disconnected, erased.revoked, erased.abandoned), (2, 1, 1));
+    assert_eq!((abandoned(&world), rows_of(&world, "alice").await), (1, [0; 4]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

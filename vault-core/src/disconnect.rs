@@ -25,7 +25,8 @@ pub enum Disconnected {
     Pending,
     /// The provider confirmed that the tokens are dead.
     Revoked,
-    /// The grant lives on: another connection of the same owner shares it, and revoking would end that one too.
+    /// The grant lives on: another connection of the same owner shares it, and revoking would end that one too. Where that
+    /// is not certain, since an account is not known, an [`Event::RevocationAbandoned`] tells so.
     StillShared,
     /// This provider has no way to revoke. The user can remove the app in their account there.
     Unsupported,
@@ -36,28 +37,34 @@ impl From<Outcome> for Disconnected {
         match outcome {
             Outcome::Pending => Self::Pending,
             Outcome::Revoked => Self::Revoked,
-            Outcome::StillShared => Self::StillShared,
+            Outcome::MaybeShared | Outcome::StillShared => Self::StillShared,
             Outcome::Unsupported => Self::Unsupported,
         }
     }
 }
 
 pub(crate) async fn disconnect(core: &Arc<Core>, key: ConnectionKey) -> Result<Disconnected, Error> {
+    let outcome = end_connection(core, key).await?;
+    Ok(outcome.map_or(Disconnected::NotConnected, Disconnected::from))
+}
+
+/// Answers what has become of its grant; `None` if there was nothing to disconnect.
+pub(crate) async fn end_connection(core: &Arc<Core>, key: ConnectionKey) -> Result<Option<Outcome>, Error> {
     let task = Arc::clone(core);
     core.detached(async move {
         // First the flows: one that completes after this finds its connection gone, and stops.
         task.stores.flows.cancel(&key.tenant, &key.owner, Some(&key.connector)).await?;
         let removed = take_away(&task, &key).await?;
         if matches!(removed, Removed::Nothing) {
-            return Ok(Disconnected::NotConnected);
+            return Ok(None);
         }
         let audited = task.audit(Event::Disconnected { key }).await;
         // Whatever the audit trail has: what is owed is paid.
         let outcome = match removed {
-            Removed::Owing(owed) => settle(&task, *owed).await.outcome.into(),
-            Removed::Nothing | Removed::Unrevocable => Disconnected::Unsupported,
+            Removed::Owing(owed) => settle(&task, *owed).await.outcome,
+            Removed::Nothing | Removed::Unrevocable => Outcome::Unsupported,
         };
-        audited.map(|()| outcome)
+        audited.map(|()| Some(outcome))
     })
     .await
 }

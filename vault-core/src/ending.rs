@@ -53,10 +53,12 @@ impl<'a> Grant<'a> {
 /// What has become of a grant that is to end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
+    /// Of another connection the account is not known: it may have the grant too, which is left to live.
+    MaybeShared,
     /// The provider has not agreed yet.
     Pending,
     Revoked,
-    /// Another connection has it too.
+    /// Another connection has it too, and ends it when it goes.
     StillShared,
     /// The provider cannot revoke, or would not for too long.
     Unsupported,
@@ -69,11 +71,13 @@ pub(crate) async fn revoke_unstored(
     registered: &Registered,
     grant: Grant<'_>,
 ) {
-    match end(core, key, registered, grant).await {
-        Ok(Outcome::Revoked) => core.report(&Event::Revoked { key: key.clone() }),
-        Ok(Outcome::StillShared) => {}
-        _ => core.report(&Event::RevocationAbandoned { key: key.clone(), attempts: 1 }),
-    }
+    let attempts = match end(core, key, registered, grant).await {
+        Ok(Outcome::Revoked) => return core.report(&Event::Revoked { key: key.clone() }),
+        Ok(Outcome::StillShared) => return,
+        Ok(Outcome::MaybeShared) => 0,
+        Ok(Outcome::Pending | Outcome::Unsupported) | Err(_) => 1,
+    };
+    core.report(&Event::RevocationAbandoned { key: key.clone(), attempts });
 }
 
 /// Revokes all of its tokens, unless that would end another connection.
@@ -84,15 +88,10 @@ pub(crate) async fn end(
     grant: Grant<'_>,
 ) -> Result<Outcome, Error> {
     let spec = registered.provider.spec();
-    if spec.revoke.radius != Radius::Token || spec.grants.concurrency == GrantConcurrency::Shared {
-        match sharing(core, key, grant.client_id, grant.account).await? {
-            Sharing::None => {}
-            Sharing::Known => return Ok(Outcome::StillShared),
-            Sharing::Possible => {
-                core.report(&Event::RevocationAbandoned { key: key.clone(), attempts: 0 });
-                return Ok(Outcome::StillShared);
-            }
-        }
+    if (spec.revoke.radius != Radius::Token || spec.grants.concurrency == GrantConcurrency::Shared)
+        && let Some(shared) = sharing(core, key, grant.client_id, grant.account).await?
+    {
+        return Ok(shared);
     }
     let endpoints = registered.endpoints(core, &grant.config).await?;
     let tokens = RevokeTokens { access: grant.access.as_ref(), refresh: grant.refresh.as_ref() };
@@ -108,14 +107,6 @@ pub(crate) async fn end(
     Ok(Outcome::Revoked)
 }
 
-/// Whether other connections have a grant too.
-enum Sharing {
-    None,
-    /// Of one of them the account is not known: it may be the same.
-    Possible,
-    Known,
-}
-
 /// Whether revoking would end a connection that this owner has now: same client, same account, and a provider that
 /// revokes more than the one token, or gives the same one again. Asked right before revoking, not at the disconnect: the
 /// user may have connected the account again while the revocation was owed, and of two siblings that go at once the last
@@ -125,18 +116,20 @@ async fn sharing(
     gone: &ConnectionKey,
     client_id: &str,
     account: Option<&str>,
-) -> Result<Sharing, Error> {
+) -> Result<Option<Outcome>, Error> {
     let filter =
         ConnectionFilter { tenant: gone.tenant.clone(), owner: Some(gone.owner.clone()), connector: None };
-    let (mut page, mut sharing) = (Page::first(100), Sharing::None);
+    let (mut page, mut sharing) = (Page::first(100), None);
     loop {
         let listed = core.stores.connections.list(&filter, &page).await?;
         for other in listed.items.iter().filter(|other| other.status == ConnectionStatus::Active) {
             match core.open_summary(&other.key, other.incarnation, &other.summary).await {
                 Ok(summary) if summary.client_id == client_id => match (account, &summary.account) {
-                    (Some(account), Some(other)) if other.id == account => return Ok(Sharing::Known),
+                    (Some(account), Some(other)) if other.id == account => {
+                        return Ok(Some(Outcome::StillShared));
+                    }
                     (Some(_), Some(_)) => {}
-                    _ => sharing = Sharing::Possible,
+                    _ => sharing = Some(Outcome::MaybeShared),
                 },
                 Err(error) if error.is_retryable() => return Err(error),
                 _ => {}

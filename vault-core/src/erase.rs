@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::core::Core;
-use crate::disconnect::{Disconnected, disconnect};
+use crate::disconnect::end_connection;
+use crate::ending::Outcome;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::{Owner, TenantId};
@@ -93,7 +94,7 @@ async fn disconnect_all(
                 count(erased, unaudited, done)?;
             }
             let core = Arc::clone(core);
-            running.spawn(async move { disconnect(&core, connection.key).await });
+            running.spawn(async move { end_connection(&core, connection.key).await });
         }
         while let Some(done) = running.join_next().await {
             count(erased, unaudited, done)?;
@@ -108,15 +109,14 @@ async fn disconnect_all(
 fn count(
     erased: &mut Erased,
     unaudited: &mut Option<Error>,
-    done: Result<Result<Disconnected, Error>, JoinError>,
+    done: Result<Result<Option<Outcome>, Error>, JoinError>,
 ) -> Result<(), Error> {
     match done {
-        Ok(Ok(Disconnected::NotConnected)) => return Ok(()),
-        Ok(Ok(Disconnected::Revoked)) => erased.revoked += 1,
-        Ok(Ok(Disconnected::Unsupported)) => erased.abandoned += 1,
-        // That one is counted when what it owes is forgotten, or with the last connection that shares its grant, if that is
-        // known to.
-        Ok(Ok(Disconnected::Pending | Disconnected::StillShared)) => {}
+        Ok(Ok(None)) => return Ok(()),
+        Ok(Ok(Some(Outcome::Revoked))) => erased.revoked += 1,
+        Ok(Ok(Some(Outcome::MaybeShared | Outcome::Unsupported))) => erased.abandoned += 1,
+        // That one is counted when what it owes is forgotten, or with the last connection that shares its grant.
+        Ok(Ok(Some(Outcome::Pending | Outcome::StillShared))) => {}
         Ok(Err(error)) if *error.kind() == ErrorKind::AuditUnavailable => *unaudited = Some(error),
         Ok(Err(error)) => return Err(error),
         Err(_) => return Err(Error::new(ErrorKind::ShuttingDown, "the operation's task was ended")),

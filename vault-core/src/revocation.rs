@@ -172,8 +172,8 @@ pub(crate) async fn settle(core: &Core, record: RevocationRecord) -> Settled {
     };
     match outcome {
         Outcome::Revoked => core.report(&Event::Revoked { key: record.key.clone() }),
-        Outcome::Unsupported => abandoned(core, &record),
-        _ => {}
+        Outcome::MaybeShared | Outcome::Unsupported => abandoned(core, &record),
+        Outcome::Pending | Outcome::StillShared => {}
     }
     if let Err(error) = core.stores.connections.delete_owed(&record.key, record.id).await {
         // Done but not crossed off: maintenance revokes once more, which is harmless.

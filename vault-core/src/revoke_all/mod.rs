@@ -71,7 +71,8 @@ pub struct RevokeReport {
     pub revoked: usize,
     /// Grants that stay owed: the provider is down or throttles. Maintenance goes on with them.
     pub pending: usize,
-    /// Grants that another connection, outside of what was revoked, shares.
+    /// Grants that another connection, outside of what was revoked, shares; or may share, since an account is not known: an
+    /// [`Event::RevocationAbandoned`] tells of each of those.
     pub still_shared: usize,
     /// Grants that live on: the provider cannot revoke, or their tokens could not be opened.
     pub unsupported: usize,
@@ -95,7 +96,7 @@ impl RevokeReport {
         *match outcome {
             Outcome::Pending => &mut self.pending,
             Outcome::Revoked => &mut self.revoked,
-            Outcome::StillShared => &mut self.still_shared,
+            Outcome::MaybeShared | Outcome::StillShared => &mut self.still_shared,
             Outcome::Unsupported => &mut self.unsupported,
         } += 1;
     }
