@@ -1,12 +1,14 @@
 //! Gone here at once, and at the provider as soon as it can be had.
 
+mod shared;
+
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use vault_core::event::Event;
-use vault_core::id::{ConnectorId, Slot};
-use vault_core::{AccessToken, ClientSecret, Disconnected, Error, ErrorKind, Maintenance, Provider};
-use vault_testkit::simulator::{ClientAuth, Endpoint, Fault, Revocation, Simulator, TokenState};
+use vault_core::id::ConnectorId;
+use vault_core::{ClientSecret, Disconnected, ErrorKind, Maintenance, Provider};
+use vault_testkit::simulator::{ClientAuth, Endpoint, Fault, Simulator, TokenState};
 use vault_tests::World;
 
 fn is_pending(event: &Event) -> bool {
@@ -166,106 +168,6 @@ async fn v08_a_refusal_that_repeats_the_token_tells_nobody() {
     disconnect(&world, "alice").await;
 }
 
-/// A provider that revokes all that an account granted to the client.
-async fn sharing() -> World {
-    fn by_grant(simulator: &Simulator) -> Provider {
-        let toml = format!("{}\n[revoke]\nradius = \"grant\"\n", simulator.provider_toml());
-        Provider::from_toml(&toml).expect("a provider that revokes grants")
-    }
-    let switches =
-        |switches: &mut vault_testkit::simulator::Switches| switches.revocation = Revocation::Grant;
-    World::builder().provider(by_grant).switches(switches).start().await
-}
-
-fn slot(name: &str) -> Slot {
-    Slot::new(name).expect("a good slot")
-}
-
-async fn connect_slot(world: &World, name: &str, account: &str) {
-    let connect = world.connecting("alice").slot(slot(name));
-    world.connect_as(connect, account).await.expect("connects");
-}
-
-async fn disconnect_slot(world: &World, name: &str) -> Disconnected {
-    let gone = world.user("alice").disconnect_slot(world.connector.id(), slot(name)).await;
-    world.note(gone).expect("a disconnect")
-}
-
-async fn token_of(world: &World, name: &str) -> Result<AccessToken, Error> {
-    world.user("alice").token(world.connector.id()).slot(slot(name)).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shared_grant_is_revoked_with_the_last_connection_that_has_it() {
-    let world = sharing().await;
-    connect_slot(&world, "home", "alice@example.com").await;
-    connect_slot(&world, "work", "alice@example.com").await;
-    connect_slot(&world, "other", "somebody else").await;
-
-    assert_eq!(disconnect_slot(&world, "home").await, Disconnected::StillShared);
-    assert_eq!(world.provider.count(Endpoint::Revoke), 0);
-    assert_eq!(world.rows("vault_owed").await, 0);
-    world.expire_tokens();
-    let sibling = world.note(token_of(&world, "work").await).expect("the sibling works on");
-    assert!(world.provider.is_live(sibling.expose_secret()));
-
-    assert_eq!(disconnect_slot(&world, "work").await, Disconnected::Revoked);
-    assert!(!world.provider.is_live(sibling.expose_secret()));
-    world.note(token_of(&world, "other").await).expect("another account's grant");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_of_accounts_that_are_not_known_may_share_their_grant() {
-    fn nameless(simulator: &Simulator) -> Provider {
-        let toml = simulator.provider_toml().replace("[identity]\nsource = \"userinfo\"\n", "");
-        Provider::from_toml(&format!("{toml}\n[revoke]\nradius = \"grant\"\n")).expect("a provider file")
-    }
-    let switches =
-        |switches: &mut vault_testkit::simulator::Switches| switches.revocation = Revocation::Grant;
-    let world = World::builder().provider(nameless).switches(switches).start().await;
-    connect_slot(&world, "home", "alice").await;
-    connect_slot(&world, "work", "alice").await;
-    assert_eq!(world.user("alice").connections().await.expect("a listing")[0].account_id(), None);
-
-    assert_eq!(disconnect_slot(&world, "home").await, Disconnected::StillShared);
-    let abandoned = |event: &Event| matches!(event, Event::RevocationAbandoned { .. });
-    assert_eq!(world.count_events(abandoned), 1, "it may have been another account's");
-    let sibling = world.note(token_of(&world, "work").await).expect("the sibling works on");
-    assert!(world.provider.is_live(sibling.expose_secret()));
-    assert_eq!(disconnect_slot(&world, "work").await, Disconnected::Revoked);
-    assert_eq!(live(&world, "alice"), 0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn siblings_that_go_at_once_do_not_leave_the_grant_to_each_other() {
-    let world = sharing().await;
-    for _ in 0..5 {
-        connect_slot(&world, "home", "alice").await;
-        connect_slot(&world, "work", "alice").await;
-        let gone = tokio::join!(disconnect_slot(&world, "home"), disconnect_slot(&world, "work"));
-        assert!([gone.0, gone.1].contains(&Disconnected::Revoked), "{gone:?}");
-        assert_eq!(live(&world, "alice"), 0);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_owed_revocation_does_not_end_the_grant_of_a_later_connect() {
-    let world = sharing().await;
-    world.connect("alice").await.expect("alice connects");
-    world.provider.inject(Endpoint::Revoke, Fault::error(503, "temporarily_unavailable"));
-    assert_eq!(disconnect(&world, "alice").await, Disconnected::Pending);
-    world.connect("alice").await.expect("alice connects again");
-
-    world.clock.advance(Duration::from_secs(2 * 60));
-    pass(&world).await;
-    assert_eq!(world.provider.count(Endpoint::Revoke), 1, "the first, that failed");
-    assert_eq!(world.rows("vault_owed").await, 0, "moot: the new connection's disconnect ends both");
-    let token = world.token("alice").await.expect("a token");
-    assert!(world.provider.is_live(token.expose_secret()));
-    assert_eq!(disconnect(&world, "alice").await, Disconnected::Revoked);
-    assert_eq!(live(&world, "alice"), 0);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revocation_works_after_the_connectors_secret_was_rotated() {
     let world = connected().await;
@@ -297,7 +199,7 @@ async fn a_revocation_works_after_its_connector_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connector_that_does_not_open_keeps_nobody_connected() {
-    let world = sharing().await;
+    let world = shared::sharing().await;
     world.connect("alice").await.expect("alice connects");
     world.sql("UPDATE vault_connectors SET sealed = x'00'").await;
     // Until then it is in memory.

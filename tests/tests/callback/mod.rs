@@ -5,12 +5,16 @@ mod parameters;
 mod sessions;
 mod states;
 mod storing;
+mod taken_back;
+
+use std::time::Duration;
 
 use url::form_urlencoded;
 use vault_core::connect::Connected;
 use vault_core::event::Event;
 use vault_core::{Error, ErrorKind};
-use vault_testkit::simulator::Endpoint;
+use vault_testkit::faults::Fault;
+use vault_testkit::simulator::{Endpoint, TokenState};
 use vault_tests::{World, assert_refused};
 
 /// A parameter of a query.
@@ -55,4 +59,48 @@ fn failures(world: &World) -> Vec<ErrorKind> {
 /// The flow is closed: the same callback, or the honest one, finds none.
 async fn assert_closed(world: &World, query: &str) {
     assert_refused(world.deliver(query).await, ErrorKind::UnknownState, "state");
+}
+
+/// How many tokens the provider would still take.
+fn live(world: &World, account: &str) -> usize {
+    world.provider.tokens_of(account).iter().filter(|token| token.state == TokenState::Live).count()
+}
+
+fn unclaimed(world: &World) -> usize {
+    world.count_events(|event| matches!(event, Event::GrantUnclaimed { .. }))
+}
+
+/// Until that call of the method sleeps.
+async fn asleep_in(world: &World, method: &str, nth: u64) {
+    while world.faults.calls(method) < nth {
+        tokio::task::yield_now().await;
+    }
+    world.clock.wait_for_sleepers(1).await;
+}
+
+/// The write of a connection that ends its flow, too.
+const AT_ONCE: &str = "connections.put_and_finish";
+/// The write of a connection whose flow is elsewhere.
+const APART: &str = "connections.put";
+
+async fn apart() -> World {
+    World::builder().flows_apart().start().await
+}
+
+/// Delivers the callback; while its `nth` write of a connection is held up, `meanwhile` happens.
+async fn deliver_while(
+    world: &World,
+    query: &str,
+    (write, nth): (&'static str, u64),
+    meanwhile: impl Future,
+) -> ErrorKind {
+    let span = Duration::from_secs(5);
+    world.faults.reset();
+    world.faults.on_method(write, nth, Fault::Delay(span));
+    let (result, ()) = tokio::join!(world.deliver(query), async {
+        asleep_in(world, write, nth).await;
+        meanwhile.await;
+        world.clock.advance(span);
+    });
+    result.expect_err("it is not to be").kind().clone()
 }

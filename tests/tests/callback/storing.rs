@@ -8,56 +8,18 @@ use vault_core::id::Slot;
 use vault_core::store::StoreErrorKind;
 use vault_core::{Callback, Disconnected, ErrorKind, Provider, VaultBuilder};
 use vault_testkit::faults::Fault;
-use vault_testkit::simulator::{Endpoint, Fault as ProviderFault, TokenState};
+use vault_testkit::simulator::{Endpoint, Fault as ProviderFault};
 use vault_tests::{World, WorldBuilder, assert_refused, binding};
 
-use super::failures;
-
-fn live(world: &World, account: &str) -> usize {
-    world.provider.tokens_of(account).iter().filter(|token| token.state == TokenState::Live).count()
-}
+use super::{APART, AT_ONCE, apart, asleep_in, deliver_while, failures, live, unclaimed};
 
 fn connected(world: &World) -> usize {
     world.count_events(|event| matches!(event, Event::Connected { .. }))
 }
 
-/// Until that call of the method sleeps.
-async fn asleep_in(world: &World, method: &str, nth: u64) {
-    while world.faults.calls(method) < nth {
-        tokio::task::yield_now().await;
-    }
-    world.clock.wait_for_sleepers(1).await;
-}
-
-const AT_ONCE: &str = "connections.put_and_finish";
-/// Where flows are elsewhere.
-const APART: &str = "connections.put";
-
 /// The same world with either way to store a connection, and the method that it is stored by.
 async fn both_ways(build: impl Fn() -> WorldBuilder) -> [(World, &'static str); 2] {
     [(build().start().await, AT_ONCE), (build().flows_apart().start().await, APART)]
-}
-
-async fn apart() -> World {
-    World::builder().flows_apart().start().await
-}
-
-/// Delivers the callback; while its `nth` write of a connection is held up, `meanwhile` happens.
-async fn deliver_while(
-    world: &World,
-    query: &str,
-    (write, nth): (&'static str, u64),
-    meanwhile: impl Future,
-) -> ErrorKind {
-    let span = Duration::from_secs(5);
-    world.faults.reset();
-    world.faults.on_method(write, nth, Fault::Delay(span));
-    let (result, ()) = tokio::join!(world.deliver(query), async {
-        asleep_in(world, write, nth).await;
-        meanwhile.await;
-        world.clock.advance(span);
-    });
-    result.expect_err("it is not to be").kind().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,25 +74,6 @@ async fn k17_a_connection_whose_flow_was_cancelled_is_never_written() {
     assert_eq!((world.faults.calls("flows.finish"), connected(&world)), (0, 0));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn k17_a_disconnect_wins_though_the_store_fails_to_take_the_connection_back() {
-    let world = apart().await;
-    let query = world.query("alice").await;
-    let disconnected = async {
-        let gone = world.user("alice").disconnect(world.connector.id()).await;
-        assert_eq!(world.note(gone).expect("nothing is there yet"), Disconnected::NotConnected);
-        world.faults.on_method("connections.delete", 1, Fault::Fail(StoreErrorKind::Unavailable));
-    };
-    assert_eq!(deliver_while(&world, &query, (APART, 1), disconnected).await, ErrorKind::FlowCancelled);
-    assert_eq!(world.rows("vault_connections").await, 1, "not yet");
-    while world.faults.calls("connections.delete") < 2 {
-        world.clock.advance(Duration::from_secs(1));
-        tokio::task::yield_now().await;
-    }
-    assert!(world.vault.shutdown(Duration::from_secs(10)).await, "what is under way ends");
-    assert_eq!((world.rows("vault_connections").await, live(&world, "alice")), (0, 0));
-}
-
 #[tokio::test]
 async fn k17_a_lost_answer_about_the_flow_does_not_look_like_a_disconnect() {
     let world = apart().await;
@@ -182,10 +125,6 @@ async fn k17_a_busy_store_is_asked_again_whether_the_user_has_disconnected() {
     assert_eq!(deliver_while(&world, &query, (APART, 1), disconnected).await, ErrorKind::FlowCancelled);
     world.assert_not_connected("alice").await;
     assert_eq!(live(&world, "alice"), 0);
-}
-
-fn unclaimed(world: &World) -> usize {
-    world.count_events(|event| matches!(event, Event::GrantUnclaimed { .. }))
 }
 
 #[tokio::test]
