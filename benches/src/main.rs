@@ -11,6 +11,7 @@ use std::time::Instant;
 use tokio::runtime::Runtime;
 use vault_benches::backend::memory;
 use vault_benches::backend::postgres::Postgres;
+use vault_benches::backend::redis::Redis;
 use vault_benches::backend::sqlite::Sqlite;
 use vault_benches::groups::{self, Bench};
 use vault_benches::interleave::Interleaved;
@@ -61,7 +62,7 @@ fn run(plan: Plan, results: &str) -> Outcome {
     let mut runner = Interleaved { plan, ends: None, measured: Vec::new() };
     let mut bench = Bench { runtime: &runtime, plan, runner: &mut runner };
     groups::local(&mut bench);
-    runner.ends = servers.extra.as_ref().map(|extra| Ends::new(extra.starter)).transpose()?;
+    runner.ends = Some(Ends::new(servers.starter)?);
     let mut bench = Bench { runtime: &runtime, plan, runner: &mut runner };
     groups::on_servers(&mut bench, &servers);
     let took = ("it took".to_owned(), format!("{:.1} min", began.elapsed().as_secs_f64() / 60.0));
@@ -105,6 +106,7 @@ fn profile(store: &str, reads: u64) -> Outcome {
         "postgres" => {
             read(&runtime.block_on(Postgres::seed(&std::env::var("VAULT_TEST_POSTGRES")?, size)).setup)
         }
+        "redis" => read(&runtime.block_on(Redis::seed(&std::env::var("VAULT_TEST_REDIS")?, size)).setup),
         other => return Err(format!("no such store: {other}").into()),
     };
     Ok(ExitCode::SUCCESS)

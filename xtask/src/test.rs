@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use crate::context::run;
 use crate::session::Session;
-use crate::{Result, servers};
+use crate::{Result, bench, servers};
 
 /// Every test, then the benches and the quickstart as smoke tests.
 pub(crate) fn everything() -> Result<ExitCode> {
@@ -54,6 +54,10 @@ impl Run {
     }
 
     fn cargo_test(&mut self, args: &[&str]) {
+        if has_benches(args) {
+            let build = |run: &mut Self| bench::tell_of_others(&mut run.session, bench::Profile::Dev);
+            self.step("what benches compare", build);
+        }
         let args = without_absent(args, servers::valkey().is_some());
         self.step(&format!("cargo test {}", args.join(" ")), |run| {
             run.session.cargo_test(&args, |line| run.tally.add(line))
@@ -81,15 +85,18 @@ impl Run {
 /// Leaves the tests of a server out that this machine does not have. A bench takes no such argument, and has no such
 /// test.
 fn without_absent<'a>(args: &[&'a str], valkey: bool) -> Vec<&'a str> {
-    let bench = args.iter().take_while(|arg| **arg != "--").any(|arg| arg.starts_with("--bench"));
     let mut args = args.to_vec();
-    if !valkey && !bench {
+    if !valkey && !has_benches(&args) {
         if !args.contains(&"--") {
             args.push("--");
         }
         args.extend(["--skip", "conformance::valkey::"]);
     }
     args
+}
+
+fn has_benches(args: &[&str]) -> bool {
+    args.iter().take_while(|arg| **arg != "--").any(|arg| arg.starts_with("--bench"))
 }
 
 /// Tests over all test programs.

@@ -1,6 +1,6 @@
 //! Loads session records of tower-sessions, the nearest Rust crate that loads a stored record, as the benches ask.
 //!
-//! `vault-bench-peers postgres|redis URL ROWS BYTES` says `ready` once it has stored so many sessions of so many bytes.
+//! `vault-bench-peers postgres|redis|sqlite URL ROWS BYTES`, of SQLite a new file's path, says `ready` once it has stored so many sessions of so many bytes.
 //! Then it answers each line `TASKS FIRST EACH` with nanoseconds, as the benches' own `Contestant::time`.
 
 #[allow(dead_code, reason = "the benches need all of it")]
@@ -17,12 +17,13 @@ use fred::types::Builder;
 use fred::types::config::Config;
 use operation::{Contestant, Operation, pick};
 use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
 use time::{Duration, OffsetDateTime};
 use tokio::runtime::Runtime;
 use tower_sessions_core::SessionStore;
 use tower_sessions_core::session::{Id, Record};
 use tower_sessions_redis_store::RedisStore;
-use tower_sessions_sqlx_store::PostgresStore;
+use tower_sessions_sqlx_store::{PostgresStore, SqliteStore};
 
 /// As many connections as the vault's pool may have.
 const CONNECTIONS: u32 = 8;
@@ -44,13 +45,14 @@ impl<S: SessionStore> Operation for Load<S> {
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [server, url, rows, bytes] = args.as_slice() else {
-        return Err("usage: vault-bench-peers postgres|redis URL ROWS BYTES".into());
+        return Err("usage: vault-bench-peers postgres|redis|sqlite URL ROWS BYTES".into());
     };
     let (rows, bytes) = (rows.parse()?, bytes.parse()?);
     let runtime = Runtime::new()?;
     let load: Arc<dyn Contestant> = match server.as_str() {
         "postgres" => Arc::new(Arc::new(runtime.block_on(seed(postgres(url), rows, bytes))?)),
         "redis" => Arc::new(Arc::new(runtime.block_on(seed(redis(url), rows, bytes))?)),
+        "sqlite" => Arc::new(Arc::new(runtime.block_on(seed(sqlite(url), rows, bytes))?)),
         other => return Err(format!("no such server: {other}").into()),
     };
     println!("ready");
@@ -88,6 +90,15 @@ async fn seed<S: SessionStore>(
 async fn postgres(url: &str) -> Outcome<PostgresStore> {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(url).await?;
     let store = PostgresStore::new(pool);
+    store.migrate().await?;
+    Ok(store)
+}
+
+/// In the file mode that the vault sets, too.
+async fn sqlite(path: &str) -> Outcome<SqliteStore> {
+    let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    let options = options.journal_mode(SqliteJournalMode::Wal);
+    let store = SqliteStore::new(SqlitePoolOptions::new().connect_with(options).await?);
     store.migrate().await?;
     Ok(store)
 }

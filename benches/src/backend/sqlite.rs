@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,7 +22,7 @@ use crate::setup::{Loader, Setup, Size};
 pub struct Sqlite {
     pub setup: Setup,
     pub pool: SqlitePool,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Sqlite {
@@ -34,12 +35,19 @@ impl Sqlite {
         // All of it is on the disk before reads are timed, not meanwhile.
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&pool).await;
         checkpoint.expect("nobody writes");
-        Self { setup, pool, _folder: folder }
+        Self { setup, pool, folder }
     }
 
     pub async fn held(&self) -> Held {
         let connection = self.pool.acquire().await.expect("the database opens").detach();
         Held { connection: Mutex::new(connection), ids: self.ids() }
+    }
+
+    /// A path for another program's database, beside this one. No file is there yet.
+    pub fn another_file(&self) -> String {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("peer{}.db", NUMBER.fetch_add(1, Ordering::Relaxed));
+        self.folder.path().join(name).display().to_string()
     }
 
     pub fn pooled(&self) -> Pooled {

@@ -2,6 +2,7 @@
 //! opened tokens.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::sync::Arc;
 
 use quick_cache::sync::Cache;
@@ -16,7 +17,7 @@ use crate::external::{Peer, PgBench, RedisBenchmark};
 use crate::group::{Case, Group, names};
 use crate::operation::{Operation, pick};
 use crate::plan::Plan;
-use crate::servers::{Extra, Servers};
+use crate::servers::{self, Servers};
 use crate::setup::{Setup, Size};
 use crate::vault::TokenRead;
 
@@ -45,7 +46,9 @@ pub(super) fn sqlite(bench: &mut Bench<'_>) {
             let group = lookup(COLD, "SQLite", tasks, &sqlite.setup);
             let group = group.versus(names::POOL, Arc::new(sqlite.pooled()));
             let held = (tasks == 1).then(|| Arc::new(runtime.block_on(sqlite.held())));
-            bench.measure(group.maybe_versus(names::HELD, held));
+            let file = sqlite.another_file();
+            let peer = servers::peers().map(|peers| Peer::start(&peers, "sqlite", &file, size));
+            bench.measure(group.maybe_versus(names::HELD, held).maybe_versus(names::SESSIONS, peer));
         }
         warm(bench, "SQLite", &sqlite.setup);
     }
@@ -56,28 +59,26 @@ pub(super) fn postgres(bench: &mut Bench<'_>, servers: &Servers) {
     for &token_bytes in plan.tokens {
         let size = Size { rows: plan.usual_rows(), token_bytes };
         let over_tcp = runtime.block_on(Postgres::seed(&servers.postgres, size));
-        if let Some(extra) = &servers.extra {
-            let over_socket = runtime.block_on(over_tcp.through(&extra.postgres_socket));
-            postgres_way(bench, "PostgreSQL, socket", &over_socket, Some(extra));
-        }
-        postgres_way(bench, "PostgreSQL, TCP", &over_tcp, servers.extra.as_ref());
+        let over_socket = runtime.block_on(over_tcp.through(&servers.postgres_socket));
+        postgres_way(bench, "PostgreSQL, socket", &over_socket, servers);
+        postgres_way(bench, "PostgreSQL, TCP", &over_tcp, servers);
         warm(bench, "PostgreSQL", &over_tcp.setup);
     }
 }
 
-fn postgres_way(bench: &mut Bench<'_>, place: &str, postgres: &Postgres, extra: Option<&Extra>) {
+fn postgres_way(bench: &mut Bench<'_>, place: &str, postgres: &Postgres, servers: &Servers) {
     let Bench { plan, runtime, .. } = *bench;
     let (setup, size) = (&postgres.setup, postgres.setup.size);
-    let peer = || extra.map(|extra| Peer::start(&extra.peers, "postgres", &postgres.url, size));
     let pooled = || Arc::new(runtime.block_on(postgres.pooled()));
     for &tasks in plan.tasks_for(size) {
         let group = lookup(COLD, place, tasks, setup).versus(names::POOL, pooled());
         let group = if tasks == 1 {
             group.versus(names::HELD, Arc::new(runtime.block_on(postgres.held())))
         } else {
-            group.maybe_versus(names::PGBENCH, extra.map(|extra| PgBench::new(&extra.pgbench, postgres)))
+            group.versus(names::PGBENCH, PgBench::new(&servers.pgbench, postgres))
         };
-        bench.measure(group.maybe_versus(names::SESSIONS, peer()));
+        let peer = Peer::start(&servers.peers, "postgres", &postgres.url, size);
+        bench.measure(group.versus(names::SESSIONS, peer));
     }
 }
 
@@ -86,11 +87,9 @@ pub(super) fn redis(bench: &mut Bench<'_>, servers: &Servers) {
     for &token_bytes in plan.tokens {
         let size = Size { rows: plan.usual_rows(), token_bytes };
         let over_tcp = runtime.block_on(Redis::seed(&servers.redis, size));
-        if let Some(extra) = &servers.extra {
-            let over_socket = runtime.block_on(over_tcp.through(&extra.redis_socket));
-            redis_way(bench, "Redis, socket", &over_socket, &extra.redis_socket, Some(extra));
-        }
-        redis_way(bench, "Redis, TCP", &over_tcp, &servers.redis, servers.extra.as_ref());
+        let over_socket = runtime.block_on(over_tcp.through(&servers.redis_socket));
+        redis_way(bench, "Redis, socket", &over_socket, Some((&servers.redis_socket, &servers.peers)));
+        redis_way(bench, "Redis, TCP", &over_tcp, Some((&servers.redis, &servers.peers)));
         warm(bench, "Redis", &over_tcp.setup);
     }
 }
@@ -100,19 +99,20 @@ pub(super) fn redis_cluster(bench: &mut Bench<'_>, servers: &Servers) {
     for &token_bytes in plan.tokens {
         let size = Size { rows: plan.usual_rows(), token_bytes };
         let redis = runtime.block_on(Redis::seed_cluster(&servers.redis_cluster, size));
-        redis_way(bench, "Redis Cluster", &redis, "", None);
+        redis_way(bench, "Redis Cluster", &redis, None);
         warm(bench, "Redis Cluster", &redis.setup);
     }
 }
 
-fn redis_way(bench: &mut Bench<'_>, place: &str, redis: &Redis, url: &str, extra: Option<&Extra>) {
+/// Other programs are compared where there is one server: its address, and the program of `benches/peers`.
+fn redis_way(bench: &mut Bench<'_>, place: &str, redis: &Redis, others: Option<(&str, &Path)>) {
     let Bench { plan, runtime, .. } = *bench;
     let size = redis.setup.size;
     let tasks = if size.token_bytes == Plan::USUAL_BYTES { plan.redis_tasks } else { &[1] };
     for &tasks in tasks {
         let get = runtime.block_on(redis.get());
-        let program = extra.filter(|_| tasks > 1).map(|_| RedisBenchmark::new(url, get.name()));
-        let peer = extra.map(|extra| Peer::start(&extra.peers, "redis", url, size));
+        let program = others.filter(|_| tasks > 1).map(|(url, _)| RedisBenchmark::new(url, get.name()));
+        let peer = others.map(|(url, peers)| Peer::start(peers, "redis", url, size));
         let group = lookup(COLD, place, tasks, &redis.setup).versus(names::GET, Arc::new(get));
         bench
             .measure(group.maybe_versus(names::REDIS_BENCHMARK, program).maybe_versus(names::SESSIONS, peer));

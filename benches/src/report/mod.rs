@@ -30,9 +30,14 @@ Written by `cargo xtask bench`; do not edit. Every figure of the vault stands be
 work costs without a vault, by the same driver, from the same server, in the same run. Contestants take turns, so that
 whatever else the machine does meets all of them; a **ratio** is the median of the rounds' own ratios, with the lowest and
 the highest round in parentheses. A round is taken in four parts, the others' in between (programs that start anew each time
-take theirs in one), and its figure is the mean of the parts', for one task of their medians. While one task asks a server, client and server keep to half of the processors each, as on
-two machines: where they share one, a round trip takes a third of the time, and which it is would decide the figures.
-Absolute figures are this machine's. `docs/scale.md` says what follows from them.
+take theirs in one), and its figure is the mean of the parts', for one task of their medians. While one task asks a server,
+client and server keep to half of the processors each, as on two machines: where they share one, a round trip takes a third
+of the time, and which it is would decide the figures. Absolute figures are this machine's. `docs/scale.md` says what
+follows from them.
+
+Several tasks are measured with tokens of 2 KiB and the fewest rows. What is exact is no figure here but held by tests: a
+read in memory allocates at most three times, a hit in the cache never (`tests/tests/allocations.rs`); a read is one
+store round trip, a refresh three more, the start of a connect one, its completion two (`tests/tests/round_trips.rs`).
 ";
 
 /// Writes the page, and charts into a folder of its name beside it.

@@ -27,12 +27,41 @@ pub(super) enum Op {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum OnConnection {
-    Put { key: usize, when: When, due: Option<i64>, active: bool, owed: bool, release: Option<(usize, When)> },
-    Delete { key: usize, when: When, owed: bool },
-    Get { key: usize },
-    Read { key: usize },
-    List { tenant: usize, owner: Option<usize>, connector: Option<usize>, limit: u32 },
-    Due { until: i64 },
+    Put {
+        key: usize,
+        when: When,
+        due: Option<i64>,
+        active: bool,
+        owed: bool,
+        release: Option<(usize, When)>,
+    },
+    /// Ends that flow, if it is the same owner's.
+    PutAndFinish {
+        key: usize,
+        when: When,
+        owed: bool,
+        flow: usize,
+    },
+    Delete {
+        key: usize,
+        when: When,
+        owed: bool,
+    },
+    Get {
+        key: usize,
+    },
+    Read {
+        key: usize,
+    },
+    List {
+        tenant: usize,
+        owner: Option<usize>,
+        connector: Option<usize>,
+        limit: u32,
+    },
+    Due {
+        until: i64,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -142,13 +171,16 @@ fn key() -> impl Strategy<Value = usize> + Clone {
 }
 
 fn connections() -> impl Strategy<Value = OnConnection> {
-    use OnConnection::{Delete, Due, Get, List, Put, Read};
+    use OnConnection::{Delete, Due, Get, List, Put, PutAndFinish, Read};
     let release = option::of((0..HOLDERS, fence()));
     let put = (key(), when_put(), option::of(0..SPANS), any::<bool>(), any::<bool>(), release);
     let list = (0..TENANTS, option::of(0..OWNERS), option::of(0..CONNECTORS), 0..4u32);
     prop_oneof![
         6 => put.prop_map(|(key, when, due, active, owed, release)| {
             Put { key, when, due, active, owed, release }
+        }),
+        3 => (key(), when_put(), any::<bool>(), 0..FLOWS).prop_map(|(key, when, owed, flow)| {
+            PutAndFinish { key, when, owed, flow }
         }),
         2 => (key(), when(), any::<bool>()).prop_map(|(key, when, owed)| Delete { key, when, owed }),
         1 => key().prop_map(|key| Get { key }),

@@ -48,6 +48,13 @@ impl World {
                 });
                 Answer::Put(store.put(&record, condition, revocation(key, owed).as_ref(), release).await?)
             }
+            OnConnection::PutAndFinish { .. } if !self.finishing => Answer::Nothing,
+            OnConnection::PutAndFinish { key, when, owed, flow } => {
+                let record = self.connection(step, key, None, true);
+                let condition = condition(self.connections.get(&key), when);
+                let (owed, taken) = (revocation(key, owed), self.taken_of(step, flow, &record.key));
+                Answer::Finish(store.put_and_finish(&record, condition, owed.as_ref(), &taken).await?)
+            }
             OnConnection::Delete { key, when, owed } => {
                 let version = version(self.connections.get(&key), when);
                 let owed = revocation(key, owed);

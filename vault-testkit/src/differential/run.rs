@@ -1,6 +1,6 @@
 //! One sequence on two backends, step by step.
 
-use vault_core::store::{ConnectionRecord, FlowInsert, NamedPut, Put, StoreError, Stores};
+use vault_core::store::{Condition, ConnectionRecord, Finish, FlowInsert, NamedPut, Put, StoreError, Stores};
 
 use super::op::{OnConnection, OnConnector, OnFlow, OnKey, OnLease, OnOwed, Op, When, sweep};
 use super::world::{World, drawn_in, version};
@@ -9,6 +9,7 @@ use super::world::{World, drawn_in, version};
 #[derive(Debug, PartialEq)]
 pub(super) enum Answer {
     Put(Put),
+    Finish(Option<Finish>),
     Named(NamedPut),
     Inserted(FlowInsert),
     Flag(bool),
@@ -37,6 +38,7 @@ pub(super) struct Difference {
 /// Runs the sequence, and then looks at everything, until the answers differ; removes what it left.
 pub(super) async fn run(reference: &Stores, subject: &Stores, ops: &[Op]) -> Result<(), Difference> {
     let mut world = World::new();
+    world.finishing = world.finishes(reference).await && world.finishes(subject).await;
     let mut outcome = Ok(());
     for (step, op) in ops.iter().copied().chain(sweep()).enumerate() {
         let expected = world.perform(reference, step, op).await;
@@ -74,6 +76,13 @@ impl World {
                 self.connections.entry(key).or_default().moves(wrote);
                 self.owes(step, key, owed);
             }
+            (
+                Op::Connection(OnConnection::PutAndFinish { key, owed, .. }),
+                Answer::Finish(Some(Finish::Written)),
+            ) => {
+                self.connections.entry(key).or_default().moves(wrote);
+                self.owes(step, key, owed);
+            }
             (Op::Connection(OnConnection::Delete { key, owed, .. }), Answer::Put(Put::Written)) => {
                 self.connections.entry(key).or_default().moves(None);
                 self.owes(step, key, owed);
@@ -108,6 +117,15 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// Whether a write of theirs can end a flow. There is none yet.
+    async fn finishes(&self, stores: &Stores) -> bool {
+        let record = self.connection(0, 0, None, true);
+        let taken = self.taken_of(0, 0, &record.key);
+        let store = &stores.connections;
+        let finish = store.put_and_finish(&record, Condition::Absent, None, &taken).await;
+        stores.finish_in_one_step() && matches!(finish, Ok(Some(_)))
     }
 
     fn owes(&mut self, step: usize, key: usize, owed: bool) {

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey, ConnectorId, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, FlowInsert, FlowRecord, FlowStore,
-    LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord, StoreError,
-    Stores, Version,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord, ConnectionStore, Finish, FlowInsert, FlowRecord,
+    FlowStore, LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord,
+    StoreError, Stores, Version,
 };
 use vault_memory::MemoryStore;
 
@@ -21,6 +21,8 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Flaw {
     DueStopsAtOne,
+    FinishIgnoresTheFlow,
+    FinishLeavesTheFlow,
     ListSkipsAtPageEnds,
     OwedIsForgotten,
     PutIgnoresVersion,
@@ -59,6 +61,8 @@ async fn two_sound_backends_agree() {
 async fn every_flaw_is_found_and_shown_in_a_few_steps() {
     for flaw in [
         Flaw::DueStopsAtOne,
+        Flaw::FinishIgnoresTheFlow,
+        Flaw::FinishLeavesTheFlow,
         Flaw::ListSkipsAtPageEnds,
         Flaw::OwedIsForgotten,
         Flaw::PutIgnoresVersion,
@@ -137,6 +141,31 @@ impl ConnectionStore for Flawed {
         let owed = owed.filter(|_| !self.has(Flaw::OwedIsForgotten));
         let release = release.filter(|_| !self.has(Flaw::PutReleasesNothing));
         ConnectionStore::put(&self.0, record, condition, owed, release).await
+    }
+
+    async fn put_and_finish(
+        &self,
+        record: &ConnectionRecord,
+        condition: Condition,
+        owed: Option<&RevocationRecord>,
+        taken: &FlowRecord,
+    ) -> Result<Option<Finish>> {
+        let finish = self.0.put_and_finish(record, condition, owed, taken).await?;
+        match finish {
+            Some(Finish::Gone) if self.has(Flaw::FinishIgnoresTheFlow) => {
+                let put = ConnectionStore::put(&self.0, record, condition, owed, None).await?;
+                Ok(Some(match put {
+                    Put::Conflict(there) => Finish::Conflict(there),
+                    Put::Written => Finish::Written,
+                }))
+            }
+            Some(Finish::Written) if self.has(Flaw::FinishLeavesTheFlow) => {
+                let _ = self.0.insert(taken, u32::MAX, taken.created_at).await?;
+                self.0.take(&taken.state_hash, taken.expires_at, taken.created_at).await?;
+                Ok(finish)
+            }
+            _ => Ok(finish),
+        }
     }
 
     async fn delete(

@@ -26,6 +26,8 @@ pub(super) struct World {
     pub(super) keys: HashMap<usize, Stand<Version>>,
     pub(super) flows: HashMap<usize, FlowRecord>,
     pub(super) owed: Vec<(RevocationRecord, Stand<Version>)>,
+    /// Both backends can end a flow in a write.
+    pub(super) finishing: bool,
 }
 
 /// What stands, and what stood before.
@@ -96,6 +98,7 @@ impl World {
             keys: HashMap::new(),
             flows: HashMap::new(),
             owed: Vec::new(),
+            finishing: false,
         }
     }
 
@@ -226,6 +229,17 @@ impl World {
     pub(super) fn taken(&self, step: usize, flow: usize) -> FlowRecord {
         let there = self.flows.get(&flow).cloned().unwrap_or_else(|| self.flow(step, flow, (0, 0, 0)));
         FlowRecord { expires_at: Self::taken_until(), ..there }
+    }
+
+    /// The same if it is of that connection's owner, else one that was never there.
+    pub(super) fn taken_of(&self, step: usize, flow: usize, key: &ConnectionKey) -> FlowRecord {
+        let of_owner = |taken: &FlowRecord| (&taken.tenant, &taken.owner) == (&key.tenant, &key.owner);
+        let absent = || FlowRecord {
+            tenant: key.tenant.clone(),
+            owner: key.owner.clone(),
+            ..self.taken(step, super::op::FLOWS)
+        };
+        Some(self.taken(step, flow)).filter(of_owner).unwrap_or_else(absent)
     }
 
     pub(super) fn hash(&self, flow: usize) -> [u8; 32] {

@@ -46,22 +46,41 @@ impl Wanted {
 pub(crate) fn run(flags: &[&str]) -> Result<ExitCode> {
     let wanted = Wanted::of(flags)?;
     let mut session = Session::for_benches()?;
-    let programs = Programs::build(&session.context)?;
-    session.tell("VAULT_BENCH_PEERS", programs.peers.display().to_string());
-    session.tell("VAULT_BENCH_STARTER", std::process::id().to_string());
-    session.tell("VAULT_BENCH_PGBENCH", packages::pgbench()?.display().to_string());
-    let outcome = work(&session, &programs, &wanted);
+    let bench = build_bench(&session.context)?;
+    tell_of_others(&mut session, Profile::Release)?;
+    let outcome = work(&session, &bench, &wanted);
     session.finish(outcome.is_err());
     outcome
 }
 
-fn work(session: &Session, programs: &Programs, wanted: &Wanted) -> Result<ExitCode> {
+/// Builds the program of `benches/peers`, and tells the benches of it and of what else they compare.
+pub(crate) fn tell_of_others(session: &mut Session, profile: Profile) -> Result<()> {
+    let target = session.context.bins().join("../peers");
+    let mut cargo = session.context.cargo();
+    cargo.args(["build", "--locked", "--manifest-path", "benches/peers/Cargo.toml", "--target-dir"]);
+    cargo.arg(&target).args((profile == Profile::Release).then_some("--release"));
+    run_to_end(&mut cargo)?;
+    let folder = if profile == Profile::Release { "release" } else { "debug" };
+    session.tell("VAULT_BENCH_PEERS", target.join(folder).join("vault-bench-peers").display().to_string());
+    session.tell("VAULT_BENCH_STARTER", std::process::id().to_string());
+    session.tell("VAULT_BENCH_PGBENCH", packages::pgbench()?.display().to_string());
+    Ok(())
+}
+
+/// How `benches/peers` is built: it shares nothing with the workspace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Dev,
+    Release,
+}
+
+fn work(session: &Session, program: &Path, wanted: &Wanted) -> Result<ExitCode> {
     let (docs, kept) = (session.context.root().join("docs"), session.context.cache("bench")?);
     if wanted.profile {
-        return profile::run(session, &programs.bench, &kept);
+        return profile::run(session, program, &kept);
     }
     let bench = |args: &[&OsStr]| {
-        let mut command = Command::new(&programs.bench);
+        let mut command = Command::new(program);
         command.args(args).current_dir(session.context.root());
         session.with_servers(&mut command);
         command
@@ -80,24 +99,10 @@ fn work(session: &Session, programs: &Programs, wanted: &Wanted) -> Result<ExitC
     Ok(if checked.success() || !wanted.check { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Built for release.
-#[derive(Debug)]
-struct Programs {
-    bench: PathBuf,
-    peers: PathBuf,
-}
-
-impl Programs {
-    fn build(context: &Context) -> Result<Self> {
-        let target = context.bins().join("..");
-        let build = |args: &[&str], target: &Path| {
-            let mut cargo = context.cargo();
-            cargo.args(["build", "--locked", "--release", "--target-dir"]).arg(target).args(args);
-            run_to_end(&mut cargo)
-        };
-        build(&["--package", "vault-benches", "--bin", "vault-bench"], &target)?;
-        let apart = target.join("peers");
-        build(&["--manifest-path", "benches/peers/Cargo.toml"], &apart)?;
-        Ok(Self { bench: target.join("release/vault-bench"), peers: apart.join("release/vault-bench-peers") })
-    }
+fn build_bench(context: &Context) -> Result<PathBuf> {
+    let target = context.bins().join("..");
+    let mut cargo = context.cargo();
+    cargo.args(["build", "--locked", "--release", "--target-dir"]).arg(&target);
+    run_to_end(cargo.args(["--package", "vault-benches", "--bin", "vault-bench"]))?;
+    Ok(target.join("release/vault-bench"))
 }

@@ -12,7 +12,7 @@ use crate::context::run as run_to_end;
 use crate::session::Session;
 
 const READS: [u32; 2] = [200, 1_200];
-const STORES: [&str; 4] = ["cache", "memory", "sqlite", "postgres"];
+const STORES: [&str; 5] = ["cache", "memory", "sqlite", "postgres", "redis"];
 const SHOWN: usize = 15;
 /// Of the runtime and of the program itself, in which everything happens.
 const FRAMES: [&str; 12] = [

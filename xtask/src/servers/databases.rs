@@ -19,12 +19,13 @@ const DEAD_AFTER: Duration = Duration::from_secs(30);
 /// A primary, its standby, and `PgBouncer` in front of the primary.
 pub(super) fn postgres(context: &Context) -> Result<Server> {
     let options = postgres::Options::fast().with_logs(context.scratch());
-    let primary = Postgres::start(&options)?;
+    let primary = Postgres::start(&options.clone().with("unix_socket_directories", "."))?;
     let standby = primary.standby()?;
     let options = pgbouncer::Options::default().with_logs(context.scratch());
     let pgbouncer = PgBouncer::start(primary.port(), &options)?;
     let env = vec![
         ("VAULT_TEST_POSTGRES", primary.url()),
+        ("VAULT_BENCH_POSTGRES_SOCKET", primary.socket_url()),
         ("VAULT_TEST_POSTGRES_STANDBY", standby.url()),
         ("VAULT_TEST_PGBOUNCER", pgbouncer.url()),
     ];
@@ -33,7 +34,7 @@ pub(super) fn postgres(context: &Context) -> Result<Server> {
 }
 
 pub(super) fn redis(context: &Context) -> Result<Server> {
-    single("VAULT_TEST_REDIS", "redis", &options(context))
+    on_a_socket(context, &options(context))
 }
 
 /// A server that forgets: a vault must refuse it.
@@ -65,6 +66,14 @@ fn options(context: &Context) -> redis::Options {
     options.with("appendfsync", "no")
 }
 
+/// A server with a Unix socket, too.
+fn on_a_socket(context: &Context, options: &redis::Options) -> Result<Server> {
+    let socket = context.scratch().join("redis.sock").display().to_string();
+    let redis = Redis::start(&options.clone().with("unixsocket", &socket))?;
+    let env = vec![("VAULT_TEST_REDIS", redis.url()), ("VAULT_BENCH_REDIS_SOCKET", format!("unix:{socket}"))];
+    Ok(Server::new(env, redis))
+}
+
 fn single(variable: &'static str, name: &str, options: &redis::Options) -> Result<Server> {
     let redis = Redis::start(&options.clone().with_name(name))?;
     Ok(Server::new(vec![(variable, redis.url())], redis))
@@ -84,10 +93,7 @@ pub(super) fn for_benches(context: &Context) -> Result<Vec<Server>> {
 
     let options = redis::Options::default().with_logs(context.scratch()).with_dead_after(DEAD_AFTER);
     let options = options.with("appendfsync", "everysec");
-    let socket = context.scratch().join("redis.sock").display().to_string();
-    let redis = Redis::start(&options.clone().with("unixsocket", &socket))?;
-    let env = vec![("VAULT_TEST_REDIS", redis.url()), ("VAULT_BENCH_REDIS_SOCKET", format!("unix:{socket}"))];
-    let redis = Server::new(env, redis);
+    let redis = on_a_socket(context, &options)?;
 
     let cluster = RedisCluster::start(&options)?;
     let env = vec![("VAULT_TEST_REDIS_CLUSTER", cluster.urls().join(","))];
