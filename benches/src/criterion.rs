@@ -7,7 +7,7 @@ use crate::group::{Group, Runner, Unit};
 
 impl Runner for Criterion {
     fn measure(&mut self, runtime: &Runtime, group: Group) {
-        let Group { case, unit, contestants } = group;
+        let Group { case, unit, contestants, .. } = group;
         let mut criterion_group = self.benchmark_group(case.to_string());
         if unit == Unit::Throughput {
             criterion_group.throughput(Throughput::Elements(1));

@@ -62,7 +62,18 @@ impl fmt::Display for Case {
 pub struct Group {
     pub case: Case,
     pub unit: Unit,
+    pub ends: Where,
     pub contestants: Vec<(&'static str, Arc<dyn Contestant>)>,
+}
+
+/// Where the two ends of an operation are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// In the task that asks, or in several.
+    Here,
+    /// In a thread of the same process.
+    Threads,
+    Server,
 }
 
 impl Group {
@@ -75,7 +86,12 @@ impl Group {
     }
 
     fn new(case: Case, unit: Unit, vault: impl Contestant + 'static) -> Self {
-        Self { case, unit, contestants: vec![(names::VAULT, Arc::new(vault))] }
+        let ends = match case.place.as_str() {
+            "SQLite" => Where::Threads,
+            place if place.starts_with("memory") => Where::Here,
+            _ => Where::Server,
+        };
+        Self { case, unit, ends, contestants: vec![(names::VAULT, Arc::new(vault))] }
     }
 
     #[must_use]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 
-use crate::group::{Case, Group, Runner, Unit};
+use crate::group::{Case, Group, Runner, Unit, Where};
 use crate::operation::Contestant;
 use crate::placement::Ends;
 use crate::plan::Plan;
@@ -35,20 +35,21 @@ pub struct Series {
 #[derive(Debug)]
 pub struct Interleaved {
     pub plan: Plan,
-    /// Where there is another end, and both are to be kept apart.
-    pub ends: Option<Ends>,
+    pub ends: Ends,
     pub measured: Vec<Measured>,
 }
 
 impl Runner for Interleaved {
     fn measure(&mut self, runtime: &Runtime, group: Group) {
         let began = Instant::now();
-        let Group { case, unit, contestants } = group;
+        let Group { case, unit, ends, contestants } = group;
         let span = self.plan.span;
-        if let Some(ends) = &self.ends {
-            let placed = if unit == Unit::Latency { ends.apart() } else { ends.anywhere() };
-            placed.expect("processes of one's own can be placed");
-        }
+        let placed = match (unit, ends) {
+            (Unit::Latency, Where::Server) => self.ends.apart(),
+            (Unit::Latency, Where::Threads) => self.ends.together(),
+            _ => self.ends.anywhere(),
+        };
+        placed.expect("processes of one's own can be placed");
         let names: Vec<&str> = contestants.iter().map(|(name, _)| *name).collect();
         let mut turns: Vec<Turns> = contestants
             .into_iter()

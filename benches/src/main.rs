@@ -59,11 +59,9 @@ fn main() -> Outcome {
 
 fn run(plan: Plan, results: &str) -> Outcome {
     let (began, runtime, servers) = (Instant::now(), Runtime::new()?, Servers::from_env());
-    let mut runner = Interleaved { plan, ends: None, measured: Vec::new() };
+    let mut runner = Interleaved { plan, ends: Ends::new(servers.starter)?, measured: Vec::new() };
     let mut bench = Bench { runtime: &runtime, plan, runner: &mut runner };
     groups::local(&mut bench);
-    runner.ends = Some(Ends::new(servers.starter)?);
-    let mut bench = Bench { runtime: &runtime, plan, runner: &mut runner };
     groups::on_servers(&mut bench, &servers);
     let took = ("it took".to_owned(), format!("{:.1} min", began.elapsed().as_secs_f64() / 60.0));
     let circumstances = runtime.block_on(circumstances::of_this_run(&servers));

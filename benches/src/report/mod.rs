@@ -32,8 +32,8 @@ whatever else the machine does meets all of them; a **ratio** is the median of t
 the highest round in parentheses. A round is taken in four parts, the others' in between (programs that start anew each time
 take theirs in one), and its figure is the mean of the parts', for one task of their medians. While one task asks a server,
 client and server keep to half of the processors each, as on two machines: where they share one, a round trip takes a third
-of the time, and which it is would decide the figures. Absolute figures are this machine's. `docs/scale.md` says what
-follows from them.
+of the time, and which it is would decide the figures. SQLite's driver answers from a thread of its own, and both keep to one
+processor. Absolute figures are this machine's. `docs/scale.md` says what follows from them.
 
 Several tasks are measured with tokens of 2 KiB and the fewest rows. What is exact is no figure here but held by tests: a
 read in memory allocates at most three times, a hit in the cache never (`tests/tests/allocations.rs`); a read is one
