@@ -1,5 +1,7 @@
 //! How many store round trips an operation takes. The counts are exact, so that one more is seen.
 
+use std::time::Duration;
+
 use vault_core::{Disconnected, OwnerHandle, VaultBuilder};
 use vault_tests::{World, binding};
 
@@ -53,6 +55,16 @@ async fn a_connect_whose_flow_is_elsewhere_takes_four() {
     let callback = world.callback("alice").await;
     let first = [("flows.take", 1), ("connections.put", 1), ("flows.finish", 1)];
     calls(&world, world.complete(callback), &first).await.expect("connects");
+}
+
+/// Every ten seconds the connector is read again, and with it whether its tenant's data key is still there.
+#[tokio::test]
+async fn a_connect_after_a_while_takes_two_more() {
+    let world = warm().await;
+    let callback = world.callback("alice").await;
+    world.clock.advance(Duration::from_secs(10));
+    let all = [("flows.take", 1), ("connectors.get", 1), ("keys.get", 1), ("connections.put_and_finish", 1)];
+    calls(&world, world.complete(callback), &all).await.expect("connects");
 }
 
 #[tokio::test]

@@ -44,10 +44,13 @@ pub(crate) async fn erase(core: &Arc<Core>, tenant: TenantId, owner: Owner) -> R
             forget_owed(&task, &tenant, &owner, &mut erased).await?;
             if let Owner::User(user) = &owner {
                 let scope = KeyScope::User(tenant.clone(), user.clone());
-                let had_key = task.stores.keys.delete(&scope).await?;
+                let deleted = task.stores.keys.delete(&scope).await;
                 task.sealer.forget(&scope);
-                // A flow that began before the key went is under that key. One that begins now finds it gone.
-                if had_key && sweep(&task, &tenant, &owner, &mut erased, &mut unaudited).await? {
+                // A flow that began before the key went, by whosever hand, is under that key. One that begins now finds it
+                // gone.
+                let found = sweep(&task, &tenant, &owner, &mut erased, &mut unaudited).await?;
+                deleted?;
+                if found {
                     continue;
                 }
             }

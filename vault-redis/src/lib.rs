@@ -80,8 +80,9 @@
 //! | `vault:meta` | hash | layout and number of shards, compared at each start |
 //!
 //! An owner's listing asks one shard, a tenant's all of them, sixteen at a time. `due` asks all at once. Nothing uses
-//! `KEYS` or `SCAN`. A flow's key and its place are on different nodes of a Cluster: the place is reserved first and given
-//! back last, so an owner never has more flows than the cap, and a place left over by a crash ends when the flow would.
+//! `KEYS` or `SCAN`. A flow's key and its place are on different nodes of a Cluster: the place is reserved first and goes
+//! first, and a flow without one is of no use. So an owner never has more flows than the cap, and what a crash leaves of one
+//! expires when the flow would.
 //!
 //! A connection takes about 1.5 KB beside its own bytes. A shard moves between nodes as one slot, so take enough of them
 //! that none holds more than some ten thousand connections.

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use vault_core::clock::Timestamp;
 use vault_core::id::{AttemptId, ConnectionKey as Key, Owner, RevocationId, TenantId};
 use vault_core::store::{
-    Bytes, Condition, ConnectionFilter, ConnectionRecord as Record, ConnectionStatus, ConnectionStore, Lease,
-    LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put, RevocationRecord as Owed,
-    Version,
+    Bytes, Condition, ConnectionFilter, ConnectionRecord as Record, ConnectionStatus, ConnectionStore,
+    Finish, FlowRecord, Lease, LeaseAcquire, LeaseHeld, LeaseHolder, ListedConnection, Page, Paged, Put,
+    RevocationRecord as Owed, Version,
 };
 
-use crate::{RedbStore, Result, get, path, set, swap};
+use crate::flows::{is_taken, remove};
+use crate::{Error, RedbStore, Result, Table, get, path, set, swap};
 
 /// A row: the record, and its lease beside it.
 #[derive(Serialize, Deserialize)]
@@ -43,33 +44,37 @@ fn of_owed(key: &Key, id: RevocationId) -> Vec<u8> {
     [under('o', &key.tenant, Some(&key.owner)).as_slice(), id.as_bytes()].concat()
 }
 
-impl RedbStore {
-    /// Puts `new`, or nothing, in the record's place; if that happened, stores what is owed and frees the lease.
-    async fn replace(
-        &self,
-        at: &Key,
-        when: Condition,
-        new: Option<Record>,
-        owed: Option<&Owed>,
-        release: Option<LeaseHolder>,
-    ) -> Result<Put> {
-        let (path, owed) = (of(at), owed.cloned());
-        self.write(move |rows| {
-            let row = |old: Option<Leased>| {
-                let (fence, held) = old.map_or((0, None), |old| (old.fence, old.held));
-                let ours = |by| release.is_some_and(|ours| (ours.holder, ours.fence) == (by, fence));
-                let held = held.filter(|(by, _)| !ours(*by));
-                new.map(|record| Leased { record, fence, held })
-            };
-            let put = swap(rows, &path, when, |old| old.record.version, row)?;
-            if let (Put::Written, Some(owed)) = (put, owed) {
-                set(rows, &of_owed(&owed.key, owed.id), &owed)?;
-            }
-            Ok(put)
-        })
-        .await
+/// What is to stand in a record's place, or nothing; and what is owed, and whose lease ends, if that happens.
+struct Change {
+    at: Vec<u8>,
+    when: Condition,
+    new: Option<Record>,
+    owed: Option<Owed>,
+    release: Option<LeaseHolder>,
+}
+
+impl Change {
+    fn put(record: &Record, when: Condition, owed: Option<&Owed>, release: Option<LeaseHolder>) -> Self {
+        Self { at: of(&record.key), when, new: Some(record.clone()), owed: owed.cloned(), release }
     }
 
+    fn make(self, rows: &mut Table<'_>) -> Result<Put, Error> {
+        let Self { at, when, new, owed, release } = self;
+        let row = |old: Option<Leased>| {
+            let (fence, held) = old.map_or((0, None), |old| (old.fence, old.held));
+            let ours = |by| release.is_some_and(|ours| (ours.holder, ours.fence) == (by, fence));
+            let held = held.filter(|(by, _)| !ours(*by));
+            new.map(|record| Leased { record, fence, held })
+        };
+        let put = swap(rows, &at, when, |old| old.record.version, row)?;
+        if let (Put::Written, Some(owed)) = (put, owed) {
+            set(rows, &of_owed(&owed.key, owed.id), &owed)?;
+        }
+        Ok(put)
+    }
+}
+
+impl RedbStore {
     /// Lets `change` at the row, if there is one, and tells it the store's time.
     async fn lease<T: Send + 'static, F>(&self, key: &Key, change: F) -> Result<Option<T>>
     where
@@ -103,11 +108,38 @@ impl ConnectionStore for RedbStore {
         owed: Option<&Owed>,
         release: Option<LeaseHolder>,
     ) -> Result<Put> {
-        self.replace(&record.key, condition, Some(record.clone()), owed, release).await
+        let change = Change::put(record, condition, owed, release);
+        self.write(move |rows| change.make(rows)).await
+    }
+
+    async fn put_and_finish(
+        &self,
+        record: &Record,
+        condition: Condition,
+        owed: Option<&Owed>,
+        taken: &FlowRecord,
+    ) -> Result<Option<Finish>> {
+        let (change, flow) = (Change::put(record, condition, owed, None), taken.state_hash);
+        self.write(move |rows| {
+            if !is_taken(rows, &flow)? {
+                return Ok(Some(Finish::Gone));
+            }
+            let put = change.make(rows)?;
+            if put == Put::Written {
+                remove(rows, &flow)?;
+            }
+            Ok(Some(match put {
+                Put::Conflict(there) => Finish::Conflict(there),
+                Put::Written => Finish::Written,
+            }))
+        })
+        .await
     }
 
     async fn delete(&self, key: &Key, version: Version, owed: Option<&Owed>) -> Result<Put> {
-        self.replace(key, Condition::Version(version), None, owed, None).await
+        let when = Condition::Version(version);
+        let change = Change { at: of(key), when, new: None, owed: owed.cloned(), release: None };
+        self.write(move |rows| change.make(rows)).await
     }
 
     async fn list(&self, filter: &ConnectionFilter, page: &Page) -> Result<Paged<ListedConnection>> {

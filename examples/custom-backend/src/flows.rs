@@ -3,13 +3,23 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{ConnectorId, Owner, TenantId};
 use vault_core::store::{FlowInsert, FlowRecord, FlowStore, Page};
 
-use crate::{RedbStore, Result, get, list, path, set};
+use crate::{Error, RedbStore, Result, Table, get, list, path, set};
 
 /// And whether it was taken.
 type Flow = (FlowRecord, bool);
 
 fn of(state_hash: &[u8; 32]) -> Vec<u8> {
     [path('f', []).as_slice(), state_hash].concat()
+}
+
+/// Whether that flow is there, and was taken.
+pub(crate) fn is_taken(rows: &Table<'_>, state_hash: &[u8; 32]) -> Result<bool, Error> {
+    Ok(get(rows, &of(state_hash))?.is_some_and(|(_, taken): Flow| taken))
+}
+
+pub(crate) fn remove(rows: &mut Table<'_>, state_hash: &[u8; 32]) -> Result<(), Error> {
+    rows.remove(&*of(state_hash))?;
+    Ok(())
 }
 
 impl RedbStore {
@@ -58,11 +68,11 @@ impl FlowStore for RedbStore {
     }
 
     async fn finish(&self, taken: &FlowRecord) -> Result<bool> {
-        let path = of(&taken.state_hash);
+        let flow = taken.state_hash;
         self.write(move |rows| {
-            let there = get(rows, &path)?.is_some_and(|(_, taken): Flow| taken);
+            let there = is_taken(rows, &flow)?;
             if there {
-                rows.remove(&*path)?;
+                remove(rows, &flow)?;
             }
             Ok(there)
         })

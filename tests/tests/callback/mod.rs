@@ -1,6 +1,7 @@
 //! The browser comes back: which callbacks are refused, before the code leaves and after.
 
 mod faults;
+mod keys;
 mod parameters;
 mod sessions;
 mod states;

@@ -6,10 +6,10 @@ use vault_core::connector::{AccountPolicy, ConnectorUpdate};
 use vault_core::event::Event;
 use vault_core::id::Slot;
 use vault_core::store::StoreErrorKind;
-use vault_core::{Callback, Disconnected, ErrorKind, Provider, VaultBuilder};
+use vault_core::{Disconnected, ErrorKind, Provider, VaultBuilder};
 use vault_testkit::faults::Fault;
 use vault_testkit::simulator::{Endpoint, Fault as ProviderFault};
-use vault_tests::{World, WorldBuilder, assert_refused, binding};
+use vault_tests::{World, WorldBuilder, assert_refused};
 
 use super::{APART, AT_ONCE, apart, asleep_in, deliver_while, failures, live, unclaimed};
 
@@ -204,6 +204,40 @@ async fn k17_of_several_connections_the_one_that_was_disconnected_meanwhile_is_g
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn k17_a_store_that_is_too_busy_to_write_hides_no_disconnect() {
+    let world = World::start().await;
+    let query = world.query("alice").await;
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    let (result, ()) = tokio::join!(world.deliver(&query), async {
+        gate.arrived().await;
+        world.note(world.user("alice").disconnect(world.connector.id()).await).expect("nothing to do");
+        world.faults.on_method(AT_ONCE, 1, Fault::Fail(StoreErrorKind::Busy));
+        gate.release();
+    });
+    assert_refused(result, ErrorKind::FlowCancelled, "disconnected");
+    assert_eq!((live(&world, "alice"), unclaimed(&world)), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn k17_a_flow_that_expired_while_its_connection_was_stored_is_not_taken_for_a_disconnect() {
+    for (world, write) in both_ways(World::builder).await {
+        let query = world.query("alice").await;
+        let long = Duration::from_secs(11 * 60);
+        world.faults.on_method(write, 1, Fault::Delay(long));
+        let (result, ()) = tokio::join!(world.deliver(&query), async {
+            asleep_in(&world, write, 1).await;
+            world.clock.advance(long - Duration::from_secs(1));
+            let (other, _) = world.second_vault().await;
+            world.note(other.maintain(10).await).expect("a pass purges it");
+            world.clock.advance(Duration::from_secs(1));
+        });
+        assert_refused(result, ErrorKind::FlowExpired, "too long");
+        assert_eq!((world.rows("vault_connections").await, unclaimed(&world)), (0, 1));
+        assert!(live(&world, "alice") > 0, "nobody disconnected");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn v07_a_connector_that_is_switched_off_while_the_code_is_exchanged_connects_nobody() {
     let world = World::start().await;
     let query = world.query("alice").await;
@@ -216,16 +250,4 @@ async fn v07_a_connector_that_is_switched_off_while_the_code_is_exchanged_connec
     });
     assert_refused(result, ErrorKind::ConnectorDisabled, "switched off");
     assert_eq!((world.rows("vault_connections").await, connected(&world)), (0, 0));
-}
-
-#[tokio::test]
-async fn v09_a_user_who_comes_back_starts_under_no_key_that_was_destroyed_elsewhere() {
-    let world = World::builder().vault(VaultBuilder::data_key_per_user).start().await;
-    let other = world.second_vault_with(VaultBuilder::data_key_per_user).await.expect("starts").0;
-    world.connect("alice").await.expect("this process has her key in memory");
-    other.user("alice").erase().await.expect("erased");
-    let query = world.query("alice").await;
-    let callback = Callback::from_query(query).expect("a callback");
-    world.note(other.complete(callback, &binding()).await).expect("a new life");
-    world.token("alice").await.expect("which every process sees");
 }

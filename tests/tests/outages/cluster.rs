@@ -1,7 +1,11 @@
 use std::time::Duration;
 
 use vault_core::Stores;
-use vault_core::store::{Change, Condition, ConnectionStore as _, ConnectionWatch as _, Put};
+use vault_core::clock::Timestamp;
+use vault_core::store::{
+    Change, Condition, ConnectionRecord, ConnectionStore as _, ConnectionWatch as _, Finish, FlowInsert,
+    FlowRecord, Put,
+};
 use vault_redis::{RedisStore, RedisStoreBuilder};
 use vault_servers::cluster::RedisCluster;
 use vault_servers::redis::Options;
@@ -9,7 +13,7 @@ use vault_tests::changes::{lost, next};
 use vault_tests::load::{Load, Promise};
 
 use super::support::{blocking, on};
-use crate::postgres::support::connection;
+use crate::postgres::support::{NOW, connection};
 
 /// So many that each master has some.
 const WRITERS: usize = 12;
@@ -75,6 +79,43 @@ async fn s09_a_cluster_moves_slots_and_nobody_loses_anything() {
     }
     load.progress(200).await;
     load.finish().await;
+}
+
+fn flow(record: &ConnectionRecord, hash: u8, expires_at: Timestamp) -> FlowRecord {
+    FlowRecord {
+        state_hash: [hash; 32],
+        tenant: record.key.tenant.clone(),
+        owner: record.key.owner.clone(),
+        connector: record.key.connector.clone(),
+        slot: record.key.slot.clone(),
+        created_at: NOW,
+        expires_at,
+        sealed: b"sealed flow".to_vec(),
+    }
+}
+
+/// What a script empties in a slot that moves, it cannot fill again.
+#[tokio::test(flavor = "multi_thread")]
+async fn s09_a_flow_begins_and_ends_while_the_slot_of_its_owner_moves() {
+    let (mut cluster, stores) = start(RedisStore::builder().shards(1)).await;
+    let slot = cluster.node(0).command(&["CLUSTER", "KEYSLOT", "{vault:0}"]).expect("works").text();
+    let slot: u16 = slot.parse().expect("a slot");
+    let to = (cluster.master_of(slot).expect("it has one") + 1) % 3;
+    let (record, flows, hour) = (connection("ann", 1), &stores.flows, Duration::from_secs(3600));
+    let stale = flow(&record, 1, NOW.saturating_sub(hour));
+    let inserted = flows.insert(&stale, 9, NOW.saturating_sub(2 * hour)).await;
+    assert_eq!(inserted.expect("works"), FlowInsert::Inserted);
+
+    cluster = on(cluster, move |cluster| cluster.begin_move(slot, to)).await;
+    let flow = flow(&record, 2, NOW.saturating_add(hour));
+    assert_eq!(flows.insert(&flow, 9, NOW).await.expect("the stale one goes"), FlowInsert::Inserted);
+    let taken = flows.take(&flow.state_hash, flow.expires_at, NOW).await.expect("it is the only one");
+    assert_eq!(taken.as_ref(), Some(&flow));
+
+    let _cluster = on(cluster, move |cluster| cluster.finish_move(slot, to)).await;
+    let stored = stores.connections.put_and_finish(&record, Condition::Absent, None, &flow).await;
+    assert_eq!(stored.expect("works"), Some(Finish::Written));
+    assert_eq!(flows.cancel(&record.key.tenant, &record.key.owner, None).await.expect("works"), 0);
 }
 
 /// Removes connections on every node, each of which is told.

@@ -7,8 +7,8 @@ use super::connected::Connected;
 use super::flow::{self, state_hash};
 use super::judge::New;
 use super::keep::Candidate;
-use super::redeem::{Redeemed, disconnected, redeem};
-use super::stow::{Why, end_flow, give_up, stow};
+use super::redeem::{Redeemed, redeem};
+use super::stow::{Why, end_flow, give_up, gone, stow};
 use crate::core::Core;
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
@@ -64,12 +64,14 @@ async fn finish(
     let grants = match redeemed.judged(core, record).await {
         Ok(grants) => grants,
         Err(error) => {
-            let is_cancelled = matches!(end_flow(core, record).await, Ok(false));
-            let why = if is_cancelled { Why::Disconnected } else { Why::Failed };
+            let (why, error) = match end_flow(core, record).await {
+                Ok(false) => gone(core, record),
+                _ => (Why::Failed, error),
+            };
             for grant in redeemed.issued() {
                 give_up(core, &flow::key(record), &redeemed.registered, grant, why).await;
             }
-            return Err(if is_cancelled { disconnected() } else { error });
+            return Err(error);
         }
     };
     let Redeemed { flow, registered, .. } = redeemed;

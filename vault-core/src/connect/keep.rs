@@ -81,14 +81,17 @@ impl Candidate {
         let (mut condition, mut owed) = (Condition::Absent, None);
         for _ in 0..TRIES {
             let record = self.record(core, registered.provider.spec(), incarnation).await?;
-            self.state = State::InDoubt { replacing: condition != Condition::Absent };
-            let finish = core.put_and_finish(&record, condition, owed.as_ref(), taken).await?;
-            self.state = State::Waiting;
-            match finish {
-                None => return Ok(false),
-                Some(Finish::Gone) => return Err(disconnected()),
-                Some(Finish::Conflict(_)) => {}
-                Some(Finish::Written) => {
+            match core.put_and_finish(&record, condition, owed.as_ref(), taken).await {
+                Ok(None) => return Ok(false),
+                Ok(Some(Finish::Gone)) => return Err(disconnected()),
+                Ok(Some(Finish::Conflict(_))) => {}
+                Err(error) => {
+                    if !error.wrote_nothing() {
+                        self.state = State::InDoubt { replacing: condition != Condition::Absent };
+                    }
+                    return Err(error.into());
+                }
+                Ok(Some(Finish::Written)) => {
                     self.state = State::Stored;
                     owed.into_iter().for_each(|owed| revocation::settle_soon(core, owed));
                     return Ok(true);

@@ -189,9 +189,20 @@ async fn insert(
     state_hash: [u8; 32],
     now: Timestamp,
 ) -> Result<(), Error> {
+    let context = context(key, &state_hash);
     for _ in 0..TRIES {
-        insert_once(core, key, flow, state_hash, now).await?;
-        if core.sealer.confirm_of_user(&context(key, &state_hash)).await? {
+        let record = FlowRecord {
+            state_hash,
+            tenant: key.tenant.clone(),
+            owner: key.owner.clone(),
+            connector: key.connector.clone(),
+            slot: key.slot.clone(),
+            created_at: now,
+            expires_at: flow.expires_at,
+            sealed: core.sealer.seal(&context, flow.to_bytes()?.expose_secret()).await?,
+        };
+        insert_once(core, &record, now).await?;
+        if core.sealer.keeps_key_of_user(&context, &record.sealed).await? {
             return Ok(());
         }
         if let Some(taken) = core.stores.flows.take(&state_hash, flow.expires_at, now).await? {
@@ -201,29 +212,12 @@ async fn insert(
     Err(Error::new(ErrorKind::Contended, format!("{} is being erased", key.owner)))
 }
 
-async fn insert_once(
-    core: &Core,
-    key: &ConnectionKey,
-    flow: &Flow,
-    state_hash: [u8; 32],
-    now: Timestamp,
-) -> Result<(), Error> {
-    let context = context(key, &state_hash);
-    let record = FlowRecord {
-        state_hash,
-        tenant: key.tenant.clone(),
-        owner: key.owner.clone(),
-        connector: key.connector.clone(),
-        slot: key.slot.clone(),
-        created_at: now,
-        expires_at: flow.expires_at,
-        sealed: core.sealer.seal(&context, flow.to_bytes()?.expose_secret()).await?,
-    };
-    match core.stores.flows.insert(&record, core.settings.flow_cap, now).await? {
+async fn insert_once(core: &Core, record: &FlowRecord, now: Timestamp) -> Result<(), Error> {
+    match core.stores.flows.insert(record, core.settings.flow_cap, now).await? {
         FlowInsert::Inserted => Ok(()),
         FlowInsert::TooMany => Err(Error::new(
             ErrorKind::TooManyFlows,
-            format!("{} has too many authorizations under way", key.owner),
+            format!("{} has too many authorizations under way", record.owner),
         )),
         FlowInsert::Exists => {
             Err(Error::new(ErrorKind::RandomUnavailable, "the random source repeats itself"))

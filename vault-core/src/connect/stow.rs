@@ -57,14 +57,12 @@ async fn in_one_step(
         Err(error) => error,
     };
     if *error.kind() == ErrorKind::FlowCancelled {
-        return Err((Why::Disconnected, error));
-    }
-    if candidate.may_replace() && candidate.stands(core).await {
-        return Ok(true);
+        return Err(gone(core, record));
     }
     match end_flow(core, record).await {
-        // Unless it was this write that ended it.
-        Ok(false) if !candidate.may_stand() => Err((Why::Disconnected, disconnected())),
+        Ok(false) if !candidate.may_stand() => Err(gone(core, record)),
+        // Perhaps by this write. Where the flow was still there, or has ended otherwise, it will not come late.
+        Ok(false) | Err(_) if candidate.may_stand() && candidate.stands(core).await => Ok(true),
         _ => Err((Why::Failed, error)),
     }
 }
@@ -81,7 +79,7 @@ async fn step_by_step(
     // the flow is missed here.
     let ended = end_flow(core, record).await;
     let failed = match (placed, ended) {
-        (_, Ok(false)) => Some((Why::Disconnected, disconnected())),
+        (_, Ok(false)) => Some(gone(core, record)),
         (Err(error), _) | (Ok(()), Err(error)) => Some((Why::Failed, error)),
         (Ok(()), Ok(true)) => None,
     };
@@ -125,7 +123,8 @@ async fn place(
 /// The connector may have been switched off, or removed, while the code was exchanged.
 async fn still_on(core: &Core, record: &FlowRecord) -> Result<(), Error> {
     let now = core.registered(&record.tenant, &record.connector).await?;
-    now.registration.check_owner(&record.owner)
+    now.registration.check_owner(&record.owner)?;
+    now.confirm_key(core).await
 }
 
 /// Whether nobody had cancelled it. After an answer that was lost, only a `true` says so: a `false` may be about the first
@@ -136,15 +135,11 @@ pub(super) async fn end_flow(core: &Core, record: &FlowRecord) -> Result<bool, E
         match (core.stores.flows.finish(record).await, &lost) {
             (Ok(false), Some(_)) => break,
             (Ok(was_there), _) => return Ok(was_there),
-            (Err(error), None) if did_nothing(&error) => {}
+            (Err(error), None) if error.wrote_nothing() => {}
             (Err(error), _) => lost = Some(error),
         }
     }
     Err(lost.unwrap_or_else(|| StoreError::new(StoreErrorKind::Busy, "finishing a flow")).into())
-}
-
-fn did_nothing(error: &StoreError) -> bool {
-    matches!(error.kind(), StoreErrorKind::Busy | StoreErrorKind::ReadOnly)
 }
 
 /// Why connections are not to be.
@@ -153,6 +148,15 @@ pub(super) enum Why {
     /// They must not outlive that, nor must what was granted.
     Disconnected,
     Failed,
+}
+
+/// Why a taken flow is not there any more.
+pub(super) fn gone(core: &Core, taken: &FlowRecord) -> (Why, Error) {
+    if core.now() < taken.expires_at {
+        (Why::Disconnected, disconnected())
+    } else {
+        (Why::Failed, Error::new(ErrorKind::FlowExpired, "storing what was connected took too long"))
+    }
 }
 
 /// Ends a grant that nobody has. Where nobody disconnected it is only told of: some providers give the same token again and

@@ -18,6 +18,7 @@ use crate::seal::{Context, Purpose};
 use crate::secret::SecretBytes;
 use crate::store::{
     Bytes, Condition, ConnectionRecord, ConnectionStatus, Finish, FlowRecord, Put, RevocationRecord,
+    StoreError,
 };
 
 /// A whole record from the primary, with its tokens.
@@ -149,17 +150,17 @@ impl Core {
         condition: Condition,
         owed: Option<&RevocationRecord>,
         taken: &FlowRecord,
-    ) -> Result<Option<Finish>, Error> {
+    ) -> Result<Option<Finish>, StoreError> {
         if !self.finishes_in_one_step {
             return Ok(None);
         }
         let error = match self.stores.connections.put_and_finish(record, condition, owed, taken).await {
-            Err(error) if error.is_retryable() => error,
-            done => return Ok(done?),
+            Err(error) if error.is_retryable() && !error.wrote_nothing() => error,
+            done => return done,
         };
         match self.stores.connections.get(&record.key).await {
             Ok(Some(found)) if found.version == record.version => Ok(Some(Finish::Written)),
-            _ => Err(error.into()),
+            _ => Err(error),
         }
     }
 

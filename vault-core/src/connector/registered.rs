@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::{Connector, Registration};
@@ -24,6 +25,7 @@ pub(crate) struct Registered {
     pub(crate) registration: Registration,
     pub(crate) provider: Provider,
     secrets: Vec<ClientSecret>,
+    key_confirmed: OnceCell<()>,
 }
 
 impl Registered {
@@ -31,7 +33,7 @@ impl Registered {
         let provider = registration.provider()?;
         let secrets = [&registration.secret, &registration.next_secret];
         let secrets = secrets.into_iter().flatten().map(ClientSecret::new).collect();
-        Ok(Self { record, registration, provider, secrets })
+        Ok(Self { record, registration, provider, secrets, key_confirmed: OnceCell::new() })
     }
 
     /// A connector that is no longer registered, for what is still owed through it.
@@ -50,6 +52,13 @@ impl Registered {
             sealed: Vec::new(),
         };
         Self::new(record, registration)
+    }
+
+    /// Makes sure that the store still has the tenant's data key before something new is sealed under it. Once for each
+    /// reading of the connector, which is soon read again.
+    pub(crate) async fn confirm_key(&self, core: &Core) -> Result<(), Error> {
+        let confirm = async || core.sealer.confirm(&context(&self.record)).await;
+        self.key_confirmed.get_or_try_init(confirm).await.copied()
     }
 
     pub(super) fn view(&self) -> Connector {
@@ -173,7 +182,6 @@ impl Core {
         let plain = SecretBytes::new(postcard::to_allocvec(registration).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, "the connector cannot be encoded").with_source(error)
         })?);
-        // One that is gone is replaced by the seal that follows.
         self.sealer.confirm(&context(record)).await?;
         self.sealer.seal(&context(record), plain.expose_secret()).await
     }

@@ -106,16 +106,22 @@ impl DataKeys {
         }
     }
 
-    /// Whether the store still has the key that seals for `scope`. It may have been emptied, or another process have
-    /// destroyed the keys: they leave memory then.
-    pub(super) async fn confirm(&self, scope: &KeyScope) -> Result<bool, Error> {
-        let Some(active) = self.active.get(scope) else { return Ok(true) };
-        let there = self.load(scope).await?;
-        let is_there = there.is_some_and(|(list, _)| list.0.iter().any(|key| key.id == active.id));
-        if !is_there {
+    /// Drops the keys of `scope` from memory unless the store still has the one that seals.
+    pub(super) async fn confirm(&self, scope: &KeyScope) -> Result<(), Error> {
+        match self.active.get(scope) {
+            Some(active) => self.has(scope, active.id).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the store still has that key of `scope`. It may have been emptied, or another process have destroyed the
+    /// keys: they leave memory then.
+    pub(super) async fn has(&self, scope: &KeyScope, id: DataKeyId) -> Result<bool, Error> {
+        let there = self.load(scope).await?.is_some_and(|(list, _)| list.0.iter().any(|key| key.id == id));
+        if !there {
             self.forget(scope);
         }
-        Ok(is_there)
+        Ok(there)
     }
 
     /// Drops the keys of `scope` from memory.

@@ -104,9 +104,7 @@ impl Sealer {
         buffer: Vec<u8>,
         at: usize,
     ) -> Result<SecretBytes, Error> {
-        let refuse = |error: OpenError| {
-            Error::new(ErrorKind::CorruptRecord, format!("{context} does not open: {error}"))
-        };
+        let refuse = |error| refuse(context, error);
         let id = Envelope::parse(buffer.get(at..).unwrap_or_default()).map_err(refuse)?.key_id;
         let key = match self.keys.cached(id) {
             Some(key) => key,
@@ -130,25 +128,29 @@ impl Sealer {
         self.keys.restore_canary().await
     }
 
-    /// Whether the store still has the data key under which this process seals for `context`. What is sealed under one
-    /// that is gone never opens again: it leaves memory then, and the next seal uses another. One store call, unless the
-    /// key is not in memory yet.
+    /// To be called before the first value of a new record is sealed: makes sure that the store still has the data key
+    /// under which this process seals for `context`. What were sealed under one that is gone would never open again.
+    /// One store call, unless the key is not in memory yet.
     ///
     /// # Errors
     /// [`ErrorKind::CorruptRecord`] when the scope's keys do not decode, and whatever the store reports.
     ///
     /// # Cancel safety
     /// Nothing is changed but the keys in memory.
-    pub async fn confirm(&self, context: &Context<'_>) -> Result<bool, Error> {
+    pub async fn confirm(&self, context: &Context<'_>) -> Result<(), Error> {
         self.keys.confirm(&self.home(context)).await
     }
 
-    /// The same for what is not kept for long: only a user's own key is destroyed while its user may come back.
-    pub(crate) async fn confirm_of_user(&self, context: &Context<'_>) -> Result<bool, Error> {
-        match self.home(context) {
-            home @ KeyScope::User(..) => self.keys.confirm(&home).await,
-            _ => Ok(true),
-        }
+    /// Whether the store still has the data key that `sealed` is under, if a user has one of their own: it is destroyed
+    /// while its user may come back. One store call then.
+    pub(crate) async fn keeps_key_of_user(
+        &self,
+        context: &Context<'_>,
+        sealed: &[u8],
+    ) -> Result<bool, Error> {
+        let home @ KeyScope::User(..) = self.home(context) else { return Ok(true) };
+        let id = Envelope::parse(sealed).map_err(|error| refuse(context, error))?.key_id;
+        self.keys.has(&home, id).await
     }
 
     /// Drops the opened data keys of `scope` from this process's memory, as when its record was deleted or changed.
@@ -177,6 +179,10 @@ impl Sealer {
             (DataKeyScope::User, Some(Owner::User(_))) => Some(KeyScope::Tenant(context.tenant.clone())),
         }
     }
+}
+
+fn refuse(context: &Context<'_>, error: OpenError) -> Error {
+    Error::new(ErrorKind::CorruptRecord, format!("{context} does not open: {error}"))
 }
 
 fn covers(scope: &KeyScope, context: &Context<'_>) -> bool {

@@ -46,6 +46,11 @@ impl StoreError {
     pub const fn is_retryable(&self) -> bool {
         matches!(self.kind, StoreErrorKind::Busy | StoreErrorKind::ReadOnly | StoreErrorKind::Unavailable)
     }
+
+    /// Whether a write that failed so certainly did not happen, and may be tried again.
+    pub(crate) const fn wrote_nothing(&self) -> bool {
+        matches!(self.kind, StoreErrorKind::Busy | StoreErrorKind::ReadOnly)
+    }
 }
 
 impl fmt::Display for StoreError {

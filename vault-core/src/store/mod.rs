@@ -107,9 +107,10 @@ pub trait ConnectionStore: fmt::Debug + Send + Sync + 'static {
         release: Option<LeaseHolder>,
     ) -> Result<Put, StoreError>;
 
-    /// As [`put`](Self::put), with the end of the flow that this connection comes of: in the same atomic step, and only
-    /// if that is there as [`FlowStore::take`] answered with it. Whoever [cancels](FlowStore::cancel) it thus either keeps
-    /// the record from being written, or finds it. The two are of one owner.
+    /// As [`put`](Self::put) that releases nothing, with the end of the flow that this connection comes of: in the same
+    /// atomic step, and only if that is there as [`FlowStore::take`] answered with it. Whoever
+    /// [cancels](FlowStore::cancel) it thus either keeps the record from being written, or finds it. The two are of one
+    /// owner. A flow that has expired since may count as there or not.
     ///
     /// Called only [where one value is both](Stores::finish_in_one_step) the [`ConnectionStore`] and the [`FlowStore`].
     /// `None`, and nothing else, from a store that cannot do both in one step, and from a wrapper of several stores where

@@ -6,7 +6,7 @@ use vault_core::store::{
 };
 
 use super::support::{
-    LONG, NOW, WORKS, connection, drop_after, flow, key, next, owed, race, tenant, version,
+    LONG, NOW, WORKS, attempt, connection, drop_after, flow, key, lease, next, owed, race, tenant, version,
 };
 
 /// No operation awaits more often than this.
@@ -89,10 +89,14 @@ pub async fn a_write_ends_the_flow_that_it_comes_of(stores: &Stores) {
     let second = ConnectionRecord { generation: 1, ..next(&record) };
     let connect = Connect::taken(stores, second.clone()).await.expect("as before");
     let condition = Condition::Version(record.version);
+    let holder = attempt();
+    let fence = lease(&*stores.connections, &record.key, holder).await.fence;
     assert_eq!(connect.store_owing(condition, Some(&replaced)).await, Some(Finish::Written));
     assert_eq!(connect.stored().await, Some(second));
     assert_eq!(connect.owed().await, [replaced]);
     assert!(!connect.finish().await);
+    let held = stores.connections.lease(&record.key).await.expect(WORKS).expect("its lease stays");
+    assert_eq!((held.holder, held.fence), (holder, fence));
 }
 
 /// A write whose condition does not hold leaves the flow as it is, for another try.
