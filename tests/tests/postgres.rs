@@ -1,6 +1,7 @@
 //! What only PostgreSQL can do to a store.
 
 mod faults;
+mod finishing;
 mod hunted;
 mod reads;
 mod schema;

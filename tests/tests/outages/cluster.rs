@@ -1,10 +1,8 @@
 use std::time::Duration;
 
 use vault_core::Stores;
-use vault_core::clock::Timestamp;
 use vault_core::store::{
-    Change, Condition, ConnectionRecord, ConnectionStore as _, ConnectionWatch as _, Finish, FlowInsert,
-    FlowRecord, Put,
+    Change, Condition, ConnectionStore as _, ConnectionWatch as _, Finish, FlowInsert, Put,
 };
 use vault_redis::{RedisStore, RedisStoreBuilder};
 use vault_servers::cluster::RedisCluster;
@@ -13,7 +11,7 @@ use vault_tests::changes::{lost, next};
 use vault_tests::load::{Load, Promise};
 
 use super::support::{blocking, on};
-use crate::postgres::support::{NOW, connection};
+use crate::postgres::support::{NOW, connection, flow};
 
 /// So many that each master has some.
 const WRITERS: usize = 12;
@@ -79,19 +77,6 @@ async fn s09_a_cluster_moves_slots_and_nobody_loses_anything() {
     }
     load.progress(200).await;
     load.finish().await;
-}
-
-fn flow(record: &ConnectionRecord, hash: u8, expires_at: Timestamp) -> FlowRecord {
-    FlowRecord {
-        state_hash: [hash; 32],
-        tenant: record.key.tenant.clone(),
-        owner: record.key.owner.clone(),
-        connector: record.key.connector.clone(),
-        slot: record.key.slot.clone(),
-        created_at: NOW,
-        expires_at,
-        sealed: b"sealed flow".to_vec(),
-    }
 }
 
 /// What a script empties in a slot that moves, it cannot fill again.

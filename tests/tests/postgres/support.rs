@@ -6,8 +6,8 @@ use vault_core::clock::Timestamp;
 use vault_core::id::{ConnectionKey, ConnectorId, Incarnation, Owner, RevocationId, Slot};
 use vault_core::id::{TenantId, UserId};
 use vault_core::store::{
-    Condition, ConnectionRecord, ConnectionStatus, ConnectionStore as _, Put, RevocationRecord, StoreError,
-    Version,
+    Condition, ConnectionRecord, ConnectionStatus, ConnectionStore as _, FlowRecord, Put, RevocationRecord,
+    StoreError, Version,
 };
 use vault_sqlx::{PostgresOptions, PostgresStore};
 use vault_tests::servers::{address, unique_name};
@@ -69,6 +69,20 @@ pub(crate) fn connection(user: &str, version: i64) -> ConnectionRecord {
         summary: b"sealed summary".to_vec(),
         credential: b"sealed credential".to_vec().into(),
         refresh: Vec::new(),
+    }
+}
+
+/// To that connection.
+pub(crate) fn flow(record: &ConnectionRecord, hash: u8, expires_at: Timestamp) -> FlowRecord {
+    FlowRecord {
+        state_hash: [hash; 32],
+        tenant: record.key.tenant.clone(),
+        owner: record.key.owner.clone(),
+        connector: record.key.connector.clone(),
+        slot: record.key.slot.clone(),
+        created_at: NOW,
+        expires_at,
+        sealed: b"sealed flow".to_vec(),
     }
 }
 
