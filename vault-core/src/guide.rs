@@ -349,6 +349,9 @@
 //! # }
 //! ```
 //!
+//! A flow that is where its connection goes ends in the same write. One that is elsewhere takes a round trip more, and a crash
+//! between the two, of a user who disconnects in that moment, may leave the connection.
+//!
 //! Connections, connectors and data keys need a store that does not lose acknowledged writes. A refresh token that rolls back
 //! to one already spent is a dead connection, or at some providers a dead grant.
 //!
