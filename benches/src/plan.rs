@@ -41,7 +41,7 @@ impl Plan {
 
     pub const QUICK: Self = Self {
         name: "quick",
-        rounds: 7,
+        rounds: 5,
         span: Duration::from_millis(180),
         tokens: &[Self::USUAL_BYTES],
         rows: &[1_000, 100_000],
