@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +15,9 @@ use crate::setup::Size;
 
 /// Rows that `pgbench` reads: each takes a script, and each script is prepared on each connection.
 const SCRIPTS: u64 = 16;
+
+/// Of each number of clients, one after the other.
+const TRIES: usize = 3;
 
 /// `pgbench` with prepared point selects of the vault's own table, at the number of clients that is its best here.
 pub struct PgBench {
@@ -38,7 +41,12 @@ impl PgBench {
         }
         command.push(libpq_url(&postgres.url));
         let mut bench = Self { command, clients: 1, _scripts: scripts };
-        let rates = [2, 4, 8, 16, 32].map(|clients| (bench.rate(clients, 4_000), clients));
+        let mut rates = [2, 4, 8, 16, 32].map(|clients| (0.0, clients));
+        for _ in 0..TRIES {
+            for (best, clients) in &mut rates {
+                *best = bench.rate(*clients, 4_000).max(*best);
+            }
+        }
         bench.clients = rates.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).expect("some").1;
         bench
     }
@@ -108,8 +116,11 @@ impl Contestant for RedisBenchmark {
     }
 }
 
-/// `benches/peers`: tower-sessions, which is on an older sqlx and has a process to itself.
-pub struct Peer {
+/// `benches/peers`: tower-sessions, which is on an older sqlx and has a process to itself. Clones are the same process.
+#[derive(Clone)]
+pub struct Peer(Arc<Running>);
+
+struct Running {
     child: Child,
     pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
@@ -121,11 +132,13 @@ impl Peer {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program is built");
         let pipes = (child.stdin.take().expect("piped"), BufReader::new(child.stdout.take().expect("piped")));
-        let peer = Self { child, pipes: Mutex::new(pipes) };
+        let peer = Running { child, pipes: Mutex::new(pipes) };
         assert_eq!(peer.line(None), "ready");
-        peer
+        Self(Arc::new(peer))
     }
+}
 
+impl Running {
     fn line(&self, ask: Option<String>) -> String {
         let mut pipes = self.pipes.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ask) = ask {
@@ -137,7 +150,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for Running {
     fn drop(&mut self) {
         // It is of no use any more, whatever it does.
         let _ = self.child.kill().and_then(|()| self.child.wait());
@@ -147,7 +160,7 @@ impl Drop for Peer {
 #[async_trait]
 impl Contestant for Peer {
     async fn time(&self, tasks: u64, first: u64, each: u64) -> Duration {
-        let nanos = self.line(Some(format!("{tasks} {first} {each}")));
+        let nanos = self.0.line(Some(format!("{tasks} {first} {each}")));
         Duration::from_nanos(nanos.parse().unwrap_or_else(|_| panic!("tower-sessions said: {nanos}")))
     }
 }

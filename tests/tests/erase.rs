@@ -79,8 +79,24 @@ async fn v09_a_connect_whose_code_is_being_exchanged_brings_nothing_back() {
         drop(gate);
     });
     assert_eq!(*connected.expect_err("cancelled").kind(), ErrorKind::FlowCancelled);
-    let [connections, owed, flows, _] = rows_of(&world, "alice").await;
-    assert_eq!((connections, owed, flows), (0, 0, 0));
+    assert_eq!(rows_of(&world, "alice").await, [0; 4], "nor a new data key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn v09_a_refresh_under_way_brings_no_data_key_back() {
+    let world = world().await;
+    world.connect("alice").await.expect("connects");
+    world.expire_tokens();
+    let gate = world.provider.hold_next_reply(Endpoint::Token);
+    let alice = world.user("alice");
+    let (token, ()) = tokio::join!(alice.token(world.connector.id()).into_future(), async {
+        gate.arrived().await;
+        world.note(world.user("alice").erase().await).expect("erased");
+        drop(gate);
+    });
+    world.note(token).expect_err("she is gone");
+    assert!(world.vault.shutdown(Duration::from_secs(10)).await, "what is under way ends");
+    assert_eq!(rows_of(&world, "alice").await, [0; 4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -139,7 +139,11 @@ async fn owed_for(
     record: ConnectionRecord,
 ) -> Result<Option<RevocationRecord>, Error> {
     match core.open_record(key, record).await {
-        Ok(loaded) => owe(core, &loaded, None).await,
+        Ok(loaded) => match owe(core, &loaded, None).await {
+            // The user is being erased, and nothing can be kept for later.
+            Err(error) if *error.kind() == ErrorKind::Shredded => Ok(None),
+            owed => owed,
+        },
         Err(error) if error.is_retryable() => Err(error),
         Err(error) => {
             tracing::warn!(%error, "disconnecting a connection that does not open");

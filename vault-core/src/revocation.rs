@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connection::Loaded;
+use crate::connection::{Loaded, Packed};
 use crate::connector::{Registered, Registration};
 use crate::core::Core;
 use crate::ending::{Grant, Outcome, end};
@@ -115,7 +115,8 @@ pub(crate) async fn owe(
         created_at: now,
         sealed: Vec::new(),
     };
-    record.sealed = core.sealer.seal(&context(&record), plain.expose_secret()).await?;
+    let beside = Packed::parse(key, &loaded.record.credential)?.sealed;
+    record.sealed = core.sealer.seal_beside(beside, &context(&record), plain.expose_secret()).await?;
     Ok(Some(record))
 }
 

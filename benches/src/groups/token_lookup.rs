@@ -42,13 +42,13 @@ pub(super) fn sqlite(bench: &mut Bench<'_>) {
     for &token_bytes in plan.tokens {
         let size = Size { rows: plan.usual_rows(), token_bytes };
         let sqlite = runtime.block_on(Sqlite::seed(size));
+        let file = sqlite.another_file();
+        let peer = servers::peers().map(|peers| Peer::start(&peers, "sqlite", &file, size));
         for &tasks in plan.tasks_for(size) {
             let group = lookup(COLD, "SQLite", tasks, &sqlite.setup);
             let group = group.versus(names::POOL, Arc::new(sqlite.pooled()));
             let held = (tasks == 1).then(|| Arc::new(runtime.block_on(sqlite.held())));
-            let file = sqlite.another_file();
-            let peer = servers::peers().map(|peers| Peer::start(&peers, "sqlite", &file, size));
-            bench.measure(group.maybe_versus(names::HELD, held).maybe_versus(names::SESSIONS, peer));
+            bench.measure(group.maybe_versus(names::HELD, held).maybe_versus(names::SESSIONS, peer.clone()));
         }
         warm(bench, "SQLite", &sqlite.setup);
     }
@@ -70,6 +70,7 @@ fn postgres_way(bench: &mut Bench<'_>, place: &str, postgres: &Postgres, servers
     let Bench { plan, runtime, .. } = *bench;
     let (setup, size) = (&postgres.setup, postgres.setup.size);
     let pooled = || Arc::new(runtime.block_on(postgres.pooled()));
+    let peer = Peer::start(&servers.peers, "postgres", &postgres.url, size);
     for &tasks in plan.tasks_for(size) {
         let group = lookup(COLD, place, tasks, setup).versus(names::POOL, pooled());
         let group = if tasks == 1 {
@@ -77,8 +78,7 @@ fn postgres_way(bench: &mut Bench<'_>, place: &str, postgres: &Postgres, servers
         } else {
             group.versus(names::PGBENCH, PgBench::new(&servers.pgbench, postgres))
         };
-        let peer = Peer::start(&servers.peers, "postgres", &postgres.url, size);
-        bench.measure(group.versus(names::SESSIONS, peer));
+        bench.measure(group.versus(names::SESSIONS, peer.clone()));
     }
 }
 
@@ -109,13 +109,14 @@ fn redis_way(bench: &mut Bench<'_>, place: &str, redis: &Redis, others: Option<(
     let Bench { plan, runtime, .. } = *bench;
     let size = redis.setup.size;
     let tasks = if size.token_bytes == Plan::USUAL_BYTES { plan.redis_tasks } else { &[1] };
+    let peer = others.map(|(url, peers)| Peer::start(peers, "redis", url, size));
     for &tasks in tasks {
         let get = runtime.block_on(redis.get());
         let program = others.filter(|_| tasks > 1).map(|(url, _)| RedisBenchmark::new(url, get.name()));
-        let peer = others.map(|(url, peers)| Peer::start(peers, "redis", url, size));
         let group = lookup(COLD, place, tasks, &redis.setup).versus(names::GET, Arc::new(get));
-        bench
-            .measure(group.maybe_versus(names::REDIS_BENCHMARK, program).maybe_versus(names::SESSIONS, peer));
+        bench.measure(
+            group.maybe_versus(names::REDIS_BENCHMARK, program).maybe_versus(names::SESSIONS, peer.clone()),
+        );
     }
 }
 

@@ -35,9 +35,10 @@ client and server keep to half of the processors each, as on two machines: where
 of the time, and which it is would decide the figures. SQLite's driver answers from a thread of its own, and both keep to one
 processor. Absolute figures are this machine's. `docs/scale.md` says what follows from them.
 
-Several tasks are measured with tokens of 2 KiB and the fewest rows. What is exact is no figure here but held by tests: a
-read in memory allocates at most three times, a hit in the cache never (`tests/tests/allocations.rs`); a read is one
-store round trip, a refresh three more, the start of a connect one, its completion two (`tests/tests/round_trips.rs`).
+Several tasks are measured with tokens of 2 KiB and the fewest rows. Floors of listings on Redis are told the names of the
+records. What is exact is no figure here but held by tests: a read in memory allocates at most three times, a hit in the
+cache never (`tests/tests/allocations.rs`); a read is one store round trip, a refresh three more, the start of a connect one,
+its completion two (`tests/tests/round_trips.rs`; on Redis, where a flow and its owner are on different nodes, two and four).
 ";
 
 /// Writes the page, and charts into a folder of its name beside it.

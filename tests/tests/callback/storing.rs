@@ -204,18 +204,20 @@ async fn k17_of_several_connections_the_one_that_was_disconnected_meanwhile_is_g
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn k17_a_store_that_is_too_busy_to_write_hides_no_disconnect() {
-    let world = World::start().await;
-    let query = world.query("alice").await;
-    let gate = world.provider.hold_next_reply(Endpoint::Token);
-    let (result, ()) = tokio::join!(world.deliver(&query), async {
-        gate.arrived().await;
-        world.note(world.user("alice").disconnect(world.connector.id()).await).expect("nothing to do");
-        world.faults.on_method(AT_ONCE, 1, Fault::Fail(StoreErrorKind::Busy));
-        gate.release();
-    });
-    assert_refused(result, ErrorKind::FlowCancelled, "disconnected");
-    assert_eq!((live(&world, "alice"), unclaimed(&world)), (0, 0));
+async fn k17_a_store_that_does_not_write_or_not_answer_hides_no_disconnect() {
+    for fault in [Fault::Fail(StoreErrorKind::Busy), Fault::LoseAck] {
+        let world = World::start().await;
+        let query = world.query("alice").await;
+        let gate = world.provider.hold_next_reply(Endpoint::Token);
+        let (result, ()) = tokio::join!(world.deliver(&query), async {
+            gate.arrived().await;
+            world.note(world.user("alice").disconnect(world.connector.id()).await).expect("nothing to do");
+            world.faults.on_method(AT_ONCE, 1, fault);
+            gate.release();
+        });
+        assert_refused(result, ErrorKind::FlowCancelled, "disconnected");
+        assert_eq!((live(&world, "alice"), unclaimed(&world)), (0, 0));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

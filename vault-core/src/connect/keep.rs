@@ -16,7 +16,8 @@ use crate::provider::spec::Spec;
 use crate::refresh::schedule;
 use crate::revocation;
 use crate::store::{
-    Condition, ConnectionRecord, ConnectionStatus, Finish, FlowRecord, Put, RevocationRecord, Version,
+    Condition, ConnectionRecord, ConnectionStatus, Finish, FlowRecord, Put, RevocationRecord, StoreError,
+    Version,
 };
 
 const TRIES: usize = 8;
@@ -48,10 +49,16 @@ impl Candidate {
 
     /// Writes it where nothing stands. If something does, decides whether that may go, which is for later: it could not
     /// be brought back. An account that is not to replace another goes to a slot of its own.
-    pub(super) async fn place(&mut self, core: &Core, registered: &Registered) -> Result<(), Error> {
+    pub(super) async fn place(
+        &mut self,
+        core: &Core,
+        registered: &Registered,
+        taken: &FlowRecord,
+    ) -> Result<(), Error> {
         let incarnation = self.incarnate(core)?;
         for _ in 0..TRIES {
-            if self.put(core, registered, incarnation, Condition::Absent, None).await? {
+            let record = self.record(core, registered.provider.spec(), taken, incarnation).await?;
+            if self.put(core, &record, Condition::Absent, None).await? {
                 return Ok(());
             }
             let Some(old) = load_leniently(core, &self.key).await? else { continue };
@@ -80,7 +87,7 @@ impl Candidate {
         let incarnation = self.incarnate(core)?;
         let (mut condition, mut owed) = (Condition::Absent, None);
         for _ in 0..TRIES {
-            let record = self.record(core, registered.provider.spec(), incarnation).await?;
+            let record = self.record(core, registered.provider.spec(), taken, incarnation).await?;
             match core.put_and_finish(&record, condition, owed.as_ref(), taken).await {
                 Ok(None) => return Ok(false),
                 Ok(Some(Finish::Gone)) => return Err(disconnected()),
@@ -126,7 +133,12 @@ impl Candidate {
     ///
     /// # Errors
     /// [`ErrorKind::FlowCancelled`] when the other is gone: the user has disconnected.
-    pub(super) async fn replace(&mut self, core: &Arc<Core>, registered: &Registered) -> Result<(), Error> {
+    pub(super) async fn replace(
+        &mut self,
+        core: &Arc<Core>,
+        registered: &Registered,
+        taken: &FlowRecord,
+    ) -> Result<(), Error> {
         for _ in 0..TRIES {
             let state = mem::replace(&mut self.state, State::Waiting);
             let (State::InTheWay(version, owed), Some(incarnation)) = (state, self.incarnation) else {
@@ -134,7 +146,8 @@ impl Candidate {
                 return Ok(());
             };
             let condition = Condition::Version(version);
-            if self.put(core, registered, incarnation, condition, owed.as_ref()).await? {
+            let record = self.record(core, registered.provider.spec(), taken, incarnation).await?;
+            if self.put(core, &record, condition, owed.as_ref()).await? {
                 if let Some(owed) = owed {
                     revocation::settle_soon(core, owed);
                 }
@@ -169,22 +182,20 @@ impl Candidate {
     }
 
     /// Whether the store has it, after a write that may have failed.
-    pub(super) async fn stands(&self, core: &Core) -> bool {
-        let found = core.stores.connections.get(&self.key).await;
-        matches!((found, self.incarnation), (Ok(Some(found)), Some(own)) if found.incarnation == own)
+    pub(super) async fn stands(&self, core: &Core) -> Result<bool, StoreError> {
+        let found = core.stores.connections.get(&self.key).await?;
+        Ok(found.is_some_and(|found| Some(found.incarnation) == self.incarnation))
     }
 
     /// Whether it was written.
     async fn put(
         &mut self,
         core: &Core,
-        registered: &Registered,
-        incarnation: Incarnation,
+        record: &ConnectionRecord,
         condition: Condition,
         owed: Option<&RevocationRecord>,
     ) -> Result<bool, Error> {
-        let record = self.record(core, registered.provider.spec(), incarnation).await?;
-        let is_written = core.put(&record, condition, owed).await? == Put::Written;
+        let is_written = core.put(record, condition, owed).await? == Put::Written;
         if is_written {
             self.state = State::Stored;
         }
@@ -215,6 +226,7 @@ impl Candidate {
         &self,
         core: &Core,
         spec: &Spec,
+        taken: &FlowRecord,
         incarnation: Incarnation,
     ) -> Result<ConnectionRecord, Error> {
         let New { tokens, summary } = &self.new;
@@ -230,11 +242,11 @@ impl Candidate {
             expires_at,
             created_at: now,
             updated_at: now,
-            summary: core.seal_summary(&self.key, incarnation, summary).await?,
+            summary: core.seal_summary(&taken.sealed, &self.key, incarnation, summary).await?,
             credential: bytes::Bytes::new(),
             refresh: Vec::new(),
         };
-        core.seal_tokens(&mut record, tokens).await?;
+        core.seal_tokens(&taken.sealed, &mut record, tokens).await?;
         Ok(record)
     }
 }

@@ -120,7 +120,7 @@ impl Connect {
     /// # Errors
     /// [`ErrorKind::InvalidInput`] naming the bad argument, [`ErrorKind::UnknownConnector`],
     /// [`ErrorKind::ConnectorDisabled`], [`ErrorKind::TooManyFlows`], [`ErrorKind::StoreUnavailable`], and for a provider
-    /// with discovery its failures. Nothing is stored then, and no URL given.
+    /// with discovery its failures. No URL is given then, and nothing stored, or a pending flow that nobody can complete.
     ///
     /// # Cancel safety
     /// Dropping the future leaves at most a pending flow that nobody can complete.
@@ -190,7 +190,7 @@ async fn insert(
     now: Timestamp,
 ) -> Result<(), Error> {
     let context = context(key, &state_hash);
-    for _ in 0..TRIES {
+    for again in 0..TRIES {
         let record = FlowRecord {
             state_hash,
             tenant: key.tenant.clone(),
@@ -201,7 +201,17 @@ async fn insert(
             expires_at: flow.expires_at,
             sealed: core.sealer.seal(&context, flow.to_bytes()?.expose_secret()).await?,
         };
-        insert_once(core, &record, now).await?;
+        match core.stores.flows.insert(&record, core.settings.flow_cap, now).await? {
+            FlowInsert::Inserted => {}
+            FlowInsert::TooMany => {
+                let message = format!("{} has too many authorizations under way", key.owner);
+                return Err(Error::new(ErrorKind::TooManyFlows, message));
+            }
+            FlowInsert::Exists if again == 0 => {
+                return Err(Error::new(ErrorKind::RandomUnavailable, "the random source repeats itself"));
+            }
+            FlowInsert::Exists => break,
+        }
         if core.sealer.keeps_key_of_user(&context, &record.sealed).await? {
             return Ok(());
         }
@@ -210,19 +220,6 @@ async fn insert(
         }
     }
     Err(Error::new(ErrorKind::Contended, format!("{} is being erased", key.owner)))
-}
-
-async fn insert_once(core: &Core, record: &FlowRecord, now: Timestamp) -> Result<(), Error> {
-    match core.stores.flows.insert(record, core.settings.flow_cap, now).await? {
-        FlowInsert::Inserted => Ok(()),
-        FlowInsert::TooMany => Err(Error::new(
-            ErrorKind::TooManyFlows,
-            format!("{} has too many authorizations under way", record.owner),
-        )),
-        FlowInsert::Exists => {
-            Err(Error::new(ErrorKind::RandomUnavailable, "the random source repeats itself"))
-        }
-    }
 }
 
 /// Values for the provider's variables, and for the connector's extra fields; nothing else.

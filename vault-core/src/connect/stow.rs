@@ -59,10 +59,15 @@ async fn in_one_step(
     if *error.kind() == ErrorKind::FlowCancelled {
         return Err(gone(core, record));
     }
-    match end_flow(core, record).await {
-        Ok(false) if !candidate.may_stand() => Err(gone(core, record)),
-        // Perhaps by this write. Where the flow was still there, or has ended otherwise, it will not come late.
-        Ok(false) | Err(_) if candidate.may_stand() && candidate.stands(core).await => Ok(true),
+    let ended = end_flow(core, record).await;
+    if matches!(ended, Ok(true)) {
+        return Err((Why::Failed, error));
+    }
+    // Perhaps this write has ended it. Where it did not, or was undone since, the user has disconnected.
+    let stands = if candidate.may_stand() { candidate.stands(core).await } else { Ok(false) };
+    match (ended, stands) {
+        (_, Ok(true)) => Ok(true),
+        (Ok(false), Ok(false)) => Err(gone(core, record)),
         _ => Err((Why::Failed, error)),
     }
 }
@@ -89,13 +94,13 @@ async fn step_by_step(
     }
     let (mut stored, mut failed) = (Vec::new(), None);
     for mut candidate in candidates {
-        match candidate.replace(core, registered).await {
+        match candidate.replace(core, registered, record).await {
             Ok(()) => stored.push(candidate),
             Err(error) if *error.kind() == ErrorKind::FlowCancelled => {
                 take_back(core, registered, vec![candidate], Why::Disconnected).await;
                 failed = Some(error);
             }
-            Err(_) if candidate.stands(core).await => stored.push(candidate),
+            Err(_) if matches!(candidate.stands(core).await, Ok(true)) => stored.push(candidate),
             Err(error) => {
                 // If it was written after all, it stands: what it replaced cannot be brought back.
                 give_up(core, &candidate.key, registered, candidate.grant(), Why::Failed).await;
@@ -115,7 +120,7 @@ async fn place(
 ) -> Result<(), Error> {
     still_on(core, record).await?;
     for candidate in candidates {
-        candidate.place(core, registered).await?;
+        candidate.place(core, registered, record).await?;
     }
     Ok(())
 }

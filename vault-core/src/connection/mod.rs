@@ -164,15 +164,27 @@ impl Core {
         }
     }
 
-    /// Seals `tokens` into `record.credential`, for the record's status, incarnation and generation.
+    /// Seals other tokens into `record.credential`, for the record's status, incarnation and generation.
+    pub(crate) async fn reseal_tokens(
+        &self,
+        record: &mut ConnectionRecord,
+        tokens: &TokenSet,
+    ) -> Result<(), Error> {
+        let before = record.credential.clone();
+        let beside = Packed::parse(&record.key, &before)?.sealed;
+        self.seal_tokens(beside, record, tokens).await
+    }
+
+    /// The same for the first tokens, which come of what is sealed `beside` them.
     pub(crate) async fn seal_tokens(
         &self,
+        beside: &[u8],
         record: &mut ConnectionRecord,
         tokens: &TokenSet,
     ) -> Result<(), Error> {
         let plain = Credential::encode(tokens)?;
         let context = credential_context(&record.key, record.incarnation, record.generation);
-        let sealed = self.sealer.seal(&context, plain.expose_secret()).await?;
+        let sealed = self.sealer.seal_beside(beside, &context, plain.expose_secret()).await?;
         record.credential = Packed {
             status: record.status,
             incarnation: record.incarnation,
@@ -185,12 +197,13 @@ impl Core {
 
     pub(crate) async fn seal_summary(
         &self,
+        beside: &[u8],
         key: &ConnectionKey,
         incarnation: Incarnation,
         summary: &Summary,
     ) -> Result<Vec<u8>, Error> {
         let context = summary_context(key, incarnation);
-        self.sealer.seal(&context, summary.to_bytes()?.expose_secret()).await
+        self.sealer.seal_beside(beside, &context, summary.to_bytes()?.expose_secret()).await
     }
 
     pub(crate) async fn open_summary(

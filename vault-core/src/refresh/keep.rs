@@ -8,7 +8,7 @@ use crate::connection::{Loaded, Summary, TokenSet};
 use crate::connector::Registered;
 use crate::core::Core;
 use crate::ending::{Grant, revoke_unstored};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::id::ConnectionKey;
 use crate::store::{Condition, ConnectionRecord, ConnectionStatus, LeaseHolder, Put, Version};
@@ -46,7 +46,7 @@ impl Issued {
             None => core.load(&self.key).await?.map(At::new).transpose()?,
         };
         let stored = current.as_ref().map(At::view);
-        match (after_success(&self.spent, stored.as_ref()), current) {
+        let kept = match (after_success(&self.spent, stored.as_ref()), current) {
             (decision @ (AfterSuccess::Next | AfterSuccess::Replace), Some(at)) => {
                 self.make_current(core, at, decision == AfterSuccess::Replace).await
             }
@@ -54,7 +54,18 @@ impl Issued {
             (AfterSuccess::Applied, Some(at)) => Ok(Some(Kept::Applied(at))),
             (AfterSuccess::Discard, Some(at)) => Ok(Some(Kept::Superseded(at))),
             (_, at) => Ok(Some(Kept::Orphan(at))),
+        };
+        match kept {
+            // The user was erased after it was read.
+            Err(error) if *error.kind() == ErrorKind::Shredded && self.is_gone(core).await? => {
+                Ok(Some(Kept::Orphan(None)))
+            }
+            kept => kept,
         }
+    }
+
+    async fn is_gone(&self, core: &Core) -> Result<bool, Error> {
+        Ok(core.stores.connections.get(&self.key).await?.is_none())
     }
 
     async fn make_current(&self, core: &Core, at: At, sibling: bool) -> Result<Option<Kept>, Error> {
@@ -103,7 +114,7 @@ impl Issued {
         at.loaded.record.version = Version::random(&*core.entropy)?;
         at.state.store_in(&mut at.loaded.record)?;
         let Loaded { record, tokens } = &mut at.loaded;
-        core.seal_tokens(record, tokens).await?;
+        core.reseal_tokens(record, tokens).await?;
         let put = core.stores.connections.put(record, Condition::Version(before), None, self.release).await?;
         Ok((put == Put::Written).then_some(at))
     }
@@ -152,6 +163,6 @@ async fn renew_summary(core: &Core, record: &mut ConnectionRecord, tokens: &Toke
     };
     let scopes = tokens.default_access().map(|access| access.scopes.clone()).unwrap_or_default();
     let summary = Summary { scopes, config: tokens.config.clone(), ..before };
-    record.summary = core.seal_summary(&record.key, record.incarnation, &summary).await?;
+    record.summary = core.seal_summary(&record.summary, &record.key, record.incarnation, &summary).await?;
     Ok(())
 }

@@ -156,7 +156,7 @@ impl Driver {
         at.state.attempt = None;
         at.state.promotions += 1;
         let At { loaded, .. } = &mut at;
-        self.core.seal_tokens(&mut loaded.record, &loaded.tokens).await?;
+        self.core.reseal_tokens(&mut loaded.record, &loaded.tokens).await?;
         let written = self.write(&mut at).await?;
         if written {
             self.core.report(&Event::AlternateTried { key: self.goal.key.clone() });

@@ -83,11 +83,8 @@ impl DataKeys {
     pub(super) async fn active(&self, scope: &KeyScope) -> Result<Arc<DataKey>, Error> {
         let load = async {
             for _ in 0..ATTEMPTS {
-                if let Some((list, _)) = self.load(scope).await? {
-                    let id = list.0.iter().find(|key| key.active).map(|key| key.id);
-                    let id = id.ok_or_else(|| corrupt(scope, "none is active"))?;
-                    let unwrap = self.unwrap_any(scope, &list, id);
-                    return self.opened.get_or_insert_async(&id, unwrap).await;
+                if let Some(key) = self.stored(scope).await? {
+                    return Ok(key);
                 }
                 if let Some(key) = self.create(scope).await? {
                     self.opened.insert(key.id, Arc::clone(&key));
@@ -97,6 +94,20 @@ impl DataKeys {
             Err(contended(scope))
         };
         self.active.get_or_insert_async(scope, load).await
+    }
+
+    /// The same where there is one already, beside that of this id or in its place.
+    pub(super) async fn existing(&self, scope: &KeyScope, id: DataKeyId) -> Result<Arc<DataKey>, Error> {
+        let load = async { self.stored(scope).await?.ok_or_else(|| not_found(id, scope, true)) };
+        self.active.get_or_insert_async(scope, load).await
+    }
+
+    async fn stored(&self, scope: &KeyScope) -> Result<Option<Arc<DataKey>>, Error> {
+        let Some((list, _)) = self.load(scope).await? else { return Ok(None) };
+        let id = list.0.iter().find(|key| key.active).map(|key| key.id);
+        let id = id.ok_or_else(|| corrupt(scope, "none is active"))?;
+        let unwrap = self.unwrap_any(scope, &list, id);
+        self.opened.get_or_insert_async(&id, unwrap).await.map(Some)
     }
 
     /// The list is as the store has it now.

@@ -68,6 +68,31 @@ impl Sealer {
     /// Dropping the future may leave a new data key in the store, which the next call uses.
     pub async fn seal(&self, context: &Context<'_>, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         let key = self.keys.active(&self.home(context)).await?;
+        self.seal_under(&key, context, plaintext)
+    }
+
+    /// The same for what comes of another value, sealed `beside` it: where that is under a key of the user's own, none is
+    /// made. It may have been destroyed since, and an erased user gets no other.
+    ///
+    /// # Errors
+    /// As [`seal`](Self::seal), and [`ErrorKind::Shredded`].
+    pub(crate) async fn seal_beside(
+        &self,
+        beside: &[u8],
+        context: &Context<'_>,
+        plaintext: &[u8],
+    ) -> Result<Vec<u8>, Error> {
+        let home = self.home(context);
+        let id = Envelope::parse(beside).map_err(|error| refuse(context, error))?.key_id;
+        let is_elsewhere = self.keys.cached(id).is_some_and(|key| key.scope != home);
+        let key = match &home {
+            KeyScope::User(..) if !is_elsewhere => self.keys.existing(&home, id).await?,
+            _ => self.keys.active(&home).await?,
+        };
+        self.seal_under(&key, context, plaintext)
+    }
+
+    fn seal_under(&self, key: &DataKey, context: &Context<'_>, plaintext: &[u8]) -> Result<Vec<u8>, Error> {
         let mut random = [0; 32];
         self.entropy.fill(&mut random)?;
         let mut associated = AssociatedData::new();
