@@ -69,11 +69,10 @@ pub struct Group {
 /// Where the two ends of an operation are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Where {
-    /// In the task that asks, or in several.
+    /// In this process.
     Here,
-    /// In a thread of the same process.
-    Threads,
-    Server,
+    /// One of them in a server.
+    There,
 }
 
 impl Group {
@@ -86,11 +85,8 @@ impl Group {
     }
 
     fn new(case: Case, unit: Unit, vault: impl Contestant + 'static) -> Self {
-        let ends = match case.place.as_str() {
-            "SQLite" => Where::Threads,
-            place if place.starts_with("memory") => Where::Here,
-            _ => Where::Server,
-        };
+        let is_here = case.place == "SQLite" || case.place.starts_with("memory");
+        let ends = if is_here { Where::Here } else { Where::There };
         Self { case, unit, ends, contestants: vec![(names::VAULT, Arc::new(vault))] }
     }
 

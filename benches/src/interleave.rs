@@ -13,7 +13,7 @@ use crate::placement::Ends;
 use crate::plan::Plan;
 
 /// Into so many parts is a turn divided, with the others' in between.
-const PARTS: u32 = 4;
+const PARTS: u32 = 8;
 /// Short operations are timed several at once, for at least so long, or reading the clock would count.
 const SHORTEST: Duration = Duration::from_micros(20);
 
@@ -47,8 +47,7 @@ impl Runner for Interleaved {
         let Group { case, unit, ends, contestants } = group;
         let span = self.plan.span;
         let placed = match (unit, ends) {
-            (Unit::Latency, Where::Server) => self.ends.apart(),
-            (Unit::Latency, Where::Threads) => self.ends.together(),
+            (Unit::Latency, Where::There) => self.ends.apart(),
             _ => self.ends.anywhere(),
         };
         placed.expect(PLACED);

@@ -2,8 +2,8 @@
 //!
 //! On one machine they share a processor at times and do not at others, for as long as it pleases the scheduler, and a
 //! round trip takes three times as long in one case as in the other. So each end keeps to a half of its own, as on two
-//! machines, while one task's latency is measured. Where the other end is a thread of the same process, as SQLite's
-//! driver is, both keep to one processor.
+//! machines, while one task's latency is measured. SQLite's other end is a thread of the same process, which is left where
+//! the scheduler wants it: as in a host, and kept to one processor or apart, contestants differed by what they woke up.
 
 use std::collections::HashMap;
 use std::fs;
@@ -30,11 +30,6 @@ impl Ends {
     pub fn apart(&self) -> io::Result<()> {
         let half = self.processors / 2;
         if half == 0 { Ok(()) } else { self.place(0..half, half..self.processors) }
-    }
-
-    /// This process, all of it, on one processor.
-    pub fn together(&self) -> io::Result<()> {
-        self.place(0..1, 0..self.processors)
     }
 
     /// Both wherever there is room.

@@ -29,11 +29,12 @@ const HEAD: &str = "\
 Written by `cargo xtask bench`; do not edit. Every figure of the vault stands beside its floor: the least that the same
 work costs without a vault, by the same driver, from the same server, in the same run. Contestants take turns, so that
 whatever else the machine does meets all of them; a **ratio** is the median of the rounds' own ratios, with the lowest and
-the highest round in parentheses. A round is taken in four parts, the others' in between (programs that start anew each time
+the highest round in parentheses. A round is taken in eight parts, the others' in between (programs that start anew each time
 take theirs in one), and its figure is the mean of the parts', for one task of their medians. While one task asks a server,
 client and server keep to half of the processors each, as on two machines: where they share one, a round trip takes a third
-of the time, and which it is would decide the figures. SQLite's driver answers from a thread of its own, and both keep to one
-processor. Absolute figures are this machine's. `docs/scale.md` says what follows from them.
+of the time, and which it is would decide the figures. SQLite's driver answers from a thread of its own, which runs where the
+scheduler wants it: its rounds differ the most. Absolute figures are this machine's. `docs/scale.md` says what follows from
+them.
 
 Several tasks are measured with tokens of 2 KiB and the fewest rows. Floors of listings on Redis are told the names of the
 records. What is exact is no figure here but held by tests: a read in memory allocates at most three times, a hit in the
