@@ -7,7 +7,7 @@ use vault_core::id::Slot;
 use vault_core::{Disconnected, ErrorKind, Provider};
 use vault_testkit::faults::Fault as StoreFault;
 use vault_testkit::simulator::{Endpoint, Fault, TokenState};
-use vault_tests::World;
+use vault_tests::{World, binding};
 
 async fn world() -> World {
     World::builder().vault(vault_core::VaultBuilder::data_key_per_user).start().await
@@ -96,6 +96,28 @@ async fn v09_a_refresh_under_way_brings_no_data_key_back() {
     });
     world.note(token).expect_err("she is gone");
     assert!(world.vault.shutdown(Duration::from_secs(10)).await, "what is under way ends");
+    assert_eq!(rows_of(&world, "alice").await, [0; 4]);
+}
+
+/// Of two erasures at once, the one that does not find the key looks once more all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn v09_a_flow_that_began_before_somebody_else_destroyed_the_key_is_cancelled() {
+    let world = world().await;
+    world.connect("alice").await.expect("connects");
+    let other = world.second_vault_with(vault_core::VaultBuilder::data_key_per_user).await.expect("starts").0;
+    world.faults.on_method("keys.delete", 1, StoreFault::Delay(Duration::from_secs(5)));
+    let alice = world.user("alice");
+    let (erased, ()) = tokio::join!(alice.erase(), async {
+        while world.faults.calls("keys.delete") == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.clock.wait_for_sleepers(1).await;
+        let started = other.user("alice").connect(world.connector.id()).start(&binding()).await;
+        world.note(started).expect("her key is there");
+        assert_eq!(world.sql("DELETE FROM vault_keys WHERE user_id = 'alice'").await, 1);
+        world.clock.advance(Duration::from_secs(5));
+    });
+    world.note(erased).expect("erased");
     assert_eq!(rows_of(&world, "alice").await, [0; 4]);
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::judge::New;
 use super::redeem::{cancelled, disconnected};
-use crate::connection::Loaded;
-use crate::connector::{AccountPolicy, Registered};
+use super::standing::{Fate, Standing};
+use crate::connector::Registered;
 use crate::core::Core;
 use crate::disconnect::withdraw;
 use crate::ending::Grant;
 use crate::error::{Error, ErrorKind};
-use crate::id::{ConnectionKey, Incarnation, Slot};
+use crate::id::{ConnectionKey, Incarnation};
 use crate::provider::spec::Spec;
 use crate::refresh::schedule;
 use crate::revocation;
@@ -61,7 +61,7 @@ impl Candidate {
             if self.put(core, &record, Condition::Absent, None).await? {
                 return Ok(());
             }
-            let Some(old) = load_leniently(core, &self.key).await? else { continue };
+            let Some(old) = Standing::load(core, &self.key).await? else { continue };
             match self.fate_of(core, registered, &old).await? {
                 Fate::Goes(owed) => {
                     self.state = State::InTheWay(old.version(), owed);
@@ -105,7 +105,7 @@ impl Candidate {
                 }
             }
             (condition, owed) = (Condition::Absent, None);
-            if let Some(old) = load_leniently(core, &self.key).await? {
+            if let Some(old) = Standing::load(core, &self.key).await? {
                 match self.fate_of(core, registered, &old).await? {
                     Fate::Goes(owes) => (condition, owed) = (Condition::Version(old.version()), owes),
                     Fate::Stays(own_slot) => self.key.slot = own_slot,
@@ -153,7 +153,7 @@ impl Candidate {
                 }
                 return Ok(());
             }
-            let Some(old) = load_leniently(core, &self.key).await? else {
+            let Some(old) = Standing::load(core, &self.key).await? else {
                 return Err(cancelled("the connection to be replaced is gone: disconnected meanwhile"));
             };
             match self.fate_of(core, registered, &old).await? {
@@ -202,24 +202,8 @@ impl Candidate {
         Ok(is_written)
     }
 
-    async fn fate_of(&self, core: &Core, registered: &Registered, old: &Old) -> Result<Fate, Error> {
-        let Old::Opened(old) = old else { return Ok(Fate::Goes(None)) };
-        let (Some(before), Some(now)) = (&old.tokens.grant.account, &self.new.summary.account) else {
-            return Ok(Fate::Goes(None));
-        };
-        if *before == now.id {
-            return Ok(Fate::Goes(None));
-        }
-        match registered.registration.policy {
-            AccountPolicy::NewSlot if self.key.slot.as_str() != now.id => {
-                Slot::new(&now.id).map(Fate::Stays).map_err(Error::from)
-            }
-            AccountPolicy::NewSlot | AccountPolicy::Reject => {
-                let message = format!("{} belongs to another account", self.key);
-                Err(Error::new(ErrorKind::AccountMismatch, message))
-            }
-            AccountPolicy::Replace => revocation::owe(core, old, Some(registered)).await.map(Fate::Goes),
-        }
+    async fn fate_of(&self, core: &Core, registered: &Registered, old: &Standing) -> Result<Fate, Error> {
+        old.fate(core, registered, &self.key, self.new.summary.account.as_ref()).await
     }
 
     async fn record(
@@ -248,40 +232,6 @@ impl Candidate {
         };
         core.seal_tokens(&taken.sealed, &mut record, tokens).await?;
         Ok(record)
-    }
-}
-
-/// What becomes of the connection that stands in the place.
-enum Fate {
-    Goes(Option<RevocationRecord>),
-    /// It is another account's; the new one has this slot.
-    Stays(Slot),
-}
-
-/// What stands in the place. A record that no longer opens must not keep the user from connecting again.
-enum Old {
-    Opened(Box<Loaded>),
-    Sealed(Version),
-}
-
-impl Old {
-    fn version(&self) -> Version {
-        match self {
-            Self::Opened(loaded) => loaded.record.version,
-            Self::Sealed(version) => *version,
-        }
-    }
-}
-
-async fn load_leniently(core: &Core, key: &ConnectionKey) -> Result<Option<Old>, Error> {
-    let Some(record) = core.stores.connections.get(key).await? else {
-        return Ok(None);
-    };
-    let version = record.version;
-    match core.open_record(key, record).await {
-        Ok(loaded) => Ok(Some(Old::Opened(Box::new(loaded)))),
-        Err(error) if error.is_retryable() => Err(error),
-        Err(_) => Ok(Some(Old::Sealed(version))),
     }
 }
 

@@ -17,6 +17,7 @@ mod flow;
 mod judge;
 mod keep;
 mod redeem;
+mod standing;
 mod start;
 mod stow;
 mod target;

@@ -119,7 +119,8 @@ impl Connect {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidInput`] naming the bad argument, [`ErrorKind::UnknownConnector`],
-    /// [`ErrorKind::ConnectorDisabled`], [`ErrorKind::TooManyFlows`], [`ErrorKind::StoreUnavailable`], and for a provider
+    /// [`ErrorKind::ConnectorDisabled`], [`ErrorKind::TooManyFlows`], [`ErrorKind::StoreUnavailable`],
+    /// [`ErrorKind::Contended`] while the user is being erased again and again, and for a provider
     /// with discovery its failures. No URL is given then, and nothing stored, or a pending flow that nobody can complete.
     ///
     /// # Cancel safety
